@@ -1,0 +1,1 @@
+//! Inter-frame local attention (ILA).

@@ -1,0 +1,13 @@
+//! Arithmetic of milad, and nothing else: no files, no threads, no sockets, no inference engine.
+//!
+//! | module | what it computes |
+//! |---|---|
+//! | [`cpu`] | which instruction set the kernels use, chosen once |
+//! | [`ila`] | inter-frame local attention |
+//! | [`pixel`] | camera pixels → resized, normalised network input |
+//! | [`maps`] | network output → published maps (upsampling fused with argmax, depth, normals) |
+
+pub mod cpu;
+pub mod ila;
+pub mod maps;
+pub mod pixel;

@@ -1,0 +1,1 @@
+//! Network output to published maps.

@@ -1,0 +1,52 @@
+//! Where frames come from: V4L2 cameras, a pipe, clips, the test card.
+//!
+//! A [`Source`] knows one device and nothing of retries; [`supervisor`] keeps a source alive: it tells of a lost camera,
+//! waits with back-off, finds it again by its stable name and negotiates from zero.
+
+pub mod frame;
+pub mod pool;
+pub mod v4l2;
+
+use std::sync::Arc;
+
+pub use frame::{Camera, Encoding, Frame, Payload, RawFrame, StreamFormat};
+
+use crate::stop::Stop;
+
+/// What a source gives when asked for the next frame.
+#[derive(Debug)]
+pub enum Next {
+    /// A frame.
+    Frame(RawFrame),
+    /// A frame that the driver flagged, or that came incomplete: captured, counted, not used.
+    Bad {
+        /// Its place in the driver's count.
+        driver_sequence: u64,
+        /// For the log: what is wrong with it.
+        reason: String,
+    },
+    /// The stream is over, as it should be (a clip's last frame, a pipe closed at a frame boundary).
+    End,
+    /// [`Stop`] was set.
+    Stopped,
+}
+
+/// Why a source can't be opened or can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// May be there again later: unplugged, busy, silent beyond its deadline, restarted with another size.
+    #[error("{0}")]
+    Lost(String),
+    /// Won't heal by waiting: not a capture device, no common format, an unreadable clip, a wrong option.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+/// One open source of frames. Dropping it stops the stream; frames still lent out stay readable.
+pub trait Source: Send {
+    /// What was negotiated.
+    fn camera(&self) -> Arc<Camera>;
+
+    /// Waits for the next frame, for the source's own deadline, or for `stop`.
+    fn next(&mut self, stop: &Stop) -> Result<Next, SourceError>;
+}

@@ -1,0 +1,9 @@
+//! milad: dense multi-task predictions for every camera frame, at a fraction of the cost of a good network per frame.
+//!
+//! The rooms of this crate follow the way of a frame:
+//! [`capture`] → prepare → [`model`] inside pipeline → publish, watched by telemetry, run by service.
+
+pub mod capture;
+pub mod clock;
+pub mod model;
+pub mod stop;
