@@ -3,6 +3,8 @@
 //! The rooms of this crate follow the way of a frame:
 //! [`capture`] → prepare → [`model`] inside pipeline → publish, watched by telemetry, run by service.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
 pub mod capture;
 pub mod clock;
 pub mod model;
