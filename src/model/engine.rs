@@ -78,4 +78,7 @@ pub trait Slow: Send {
     /// Predicts `image` and makes the memory of which it is the newest keyframe. `keys` is what the fast network kept of the same image.
     /// A failure leaves the earlier keyframes in place.
     fn run(&mut self, image: &Image, keys: Keys, captured_ns: u64) -> Result<SlowRun, RunError>;
+
+    /// Forgets the earlier keyframes: they are of another camera, or of the same one before it was lost.
+    fn reset(&mut self);
 }
