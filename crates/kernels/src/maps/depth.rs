@@ -1,0 +1,78 @@
+//! From what a depth network gives to metres.
+
+/// What a depth network gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DepthEncoding {
+    /// Metres.
+    Metres,
+    /// The natural logarithm of metres.
+    Log,
+    /// One over metres.
+    Inverse,
+}
+
+/// Encoded values → metres, in place. Never negative; NaN stays NaN.
+pub(super) fn to_metres(encoding: DepthEncoding, row: &mut [f32]) {
+    match encoding {
+        // `max` and `min` would swallow a NaN; a comparison that is false for it does not.
+        DepthEncoding::Metres => row.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }),
+        DepthEncoding::Log => row.iter_mut().for_each(|v| *v = exp(*v)),
+        DepthEncoding::Inverse => row.iter_mut().for_each(|v| *v = if *v <= 0.0 { f32::INFINITY } else { 1.0 / *v }),
+    }
+}
+
+/// eˣ to within 2 units in the last place, without a branch, so that a row is computed in vectors and every CPU gets
+/// the same bits. Above 88.72 it is infinite, below −87.3 zero.
+///
+/// x = n·ln 2 + r with |r| ≤ ln 2 / 2, eʳ by its Taylor series to r⁷ (next term below 2⁻²⁹), 2ⁿ by the exponent's bits.
+/// ln 2 is split in two so that n·ln 2 loses nothing (Cody and Waite, "Software Manual for the Elementary Functions", 1980).
+#[inline]
+fn exp(x: f32) -> f32 {
+    const LN2_HIGH: f32 = 0.693_359_4; // 9 significant bits: n·LN2_HIGH is exact
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    let clamped = x.clamp(-87.3, 89.0);
+    let n = (clamped * std::f32::consts::LOG2_E).round_ties_even();
+    let r = (clamped - n * LN2_HIGH) - n * LN2_LOW;
+    let mut sum = 1.0 / 5040.0;
+    for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+        sum = sum * r + coefficient;
+    }
+    // In two halves, so that 2¹²⁸ · e⁻ʳ does not overflow before it must.
+    let half = (n * 0.5).floor();
+    let power = |n: f32| f32::from_bits(((n as i32 + 127) as u32) << 23);
+    let value = sum * power(half) * power(n - half);
+    let value = if x < -87.3 { 0.0 } else { value };
+    let value = if x > 88.72 { f32::INFINITY } else { value };
+    if x.is_nan() { x } else { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_within_two_units_in_the_last_place_of_double_precision() {
+        for i in -870_000..=887_000 {
+            let x = i as f32 * 1e-4;
+            let expected = (x as f64).exp();
+            let unit = (expected as f32).next_up() as f64 - (expected as f32) as f64;
+            assert!((exp(x) as f64 - expected).abs() <= 2.0 * unit, "exp({x}) = {}, expected {expected}", exp(x));
+        }
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+        assert_eq!(exp(f32::INFINITY), f32::INFINITY);
+        assert_eq!(exp(0.0), 1.0);
+        assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn metres_are_never_negative_and_nan_stays() {
+        let mut row = [-1.0, 2.0, f32::INFINITY, f32::NAN];
+        to_metres(DepthEncoding::Metres, &mut row);
+        assert_eq!(row[..3], [0.0, 2.0, f32::INFINITY]);
+        assert!(row[3].is_nan());
+        let mut row = [-1.0, 0.0, 0.5, f32::INFINITY, f32::NAN];
+        to_metres(DepthEncoding::Inverse, &mut row);
+        assert_eq!(row[..4], [f32::INFINITY, f32::INFINITY, 2.0, 0.0]);
+        assert!(row[4].is_nan());
+    }
+}

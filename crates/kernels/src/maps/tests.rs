@@ -1,0 +1,152 @@
+//! Every map against a naive loop that knows nothing of runs and lanes.
+
+use super::*;
+
+/// Small, repeatable noise in −1…1 (Numerical Recipes' quick generator).
+fn noise(n: usize, mut seed: u32) -> Vec<f32> {
+    (0..n)
+        .map(|_| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 8) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+fn sample(map: &[f32], (h, w): (usize, usize), (oh, ow): (usize, usize), y: usize, x: usize) -> f32 {
+    let place = |i: usize, source: usize, out: usize| {
+        let position = ((i as f64 + 0.5) * source as f64 / out as f64 - 0.5).clamp(0.0, source as f64 - 1.0);
+        let left = position as usize;
+        (left, (left + 1).min(source - 1), (position - left as f64) as f32)
+    };
+    let (y0, y1, fy) = place(y, h, oh);
+    let (x0, x1, fx) = place(x, w, ow);
+    let column = |x: usize| map[y0 * w + x] + (map[y1 * w + x] - map[y0 * w + x]) * fy;
+    column(x0) + (column(x1) - column(x0)) * fx
+}
+
+const SHAPES: [((usize, usize), (usize, usize)); 9] = [
+    ((16, 32), (128, 256)),
+    ((17, 23), (128, 256)),
+    ((1, 1), (5, 7)),
+    ((5, 7), (1, 1)),
+    ((4, 4), (4, 4)),
+    ((9, 31), (13, 33)),
+    ((20, 40), (7, 9)),
+    ((2, 3), (100, 101)),
+    ((3, 1), (8, 8)),
+];
+
+#[test]
+fn segmentation_is_the_argmax_of_the_upsampled_logits() {
+    for (seed, (from, to)) in SHAPES.into_iter().enumerate() {
+        for classes in [1, 2, 8, 19] {
+            // Coarse values, so that ties do happen.
+            let logits: Vec<f32> =
+                noise(classes * from.0 * from.1, seed as u32 + 1).iter().map(|v| (v * 2.0).round()).collect();
+            let mut out = vec![255; to.0 * to.1];
+            Upsampler::new(from.0, from.1, to.0, to.1).unwrap().segmentation(&logits, classes, &mut out).unwrap();
+            for y in 0..to.0 {
+                for x in 0..to.1 {
+                    let value = |c: usize| sample(&logits[c * from.0 * from.1..], from, to, y, x);
+                    let expected = (0..classes).fold(0, |best, c| if value(c) > value(best) { c } else { best });
+                    assert_eq!(out[y * to.1 + x] as usize, expected, "{from:?} to {to:?} at {y},{x}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_class_that_is_nan_never_wins_and_ties_go_to_the_lowest() {
+    let mut up = Upsampler::new(1, 1, 1, 2).unwrap();
+    let mut out = [9; 2];
+    up.segmentation(&[f32::NAN, -5.0], 2, &mut out).unwrap();
+    assert_eq!(out, [1, 1]);
+    up.segmentation(&[f32::NAN, f32::NAN], 2, &mut out).unwrap();
+    assert_eq!(out, [0, 0]);
+    up.segmentation(&[0.5, 1.0, 1.0], 3, &mut out).unwrap();
+    assert_eq!(out, [1, 1]);
+}
+
+#[test]
+fn raw_maps_are_upsampled_and_nothing_else() {
+    for (seed, (from, to)) in SHAPES.into_iter().enumerate() {
+        let map = noise(3 * from.0 * from.1, seed as u32 + 100);
+        let mut out = vec![0.0; 3 * to.0 * to.1];
+        Upsampler::new(from.0, from.1, to.0, to.1).unwrap().raw(&map, 3, &mut out).unwrap();
+        for (i, value) in out.iter().enumerate() {
+            let (c, y, x) = (i / (to.0 * to.1), i / to.1 % to.0, i % to.1);
+            assert_eq!(value.to_bits(), sample(&map[c * from.0 * from.1..], from, to, y, x).to_bits());
+        }
+    }
+}
+
+#[test]
+fn depth_is_decoded_after_upsampling() {
+    let (from, to) = ((6, 5), (24, 17));
+    let map: Vec<f32> = noise(30, 7).iter().map(|v| v + 1.5).collect();
+    let decode: [(DepthEncoding, fn(f64) -> f64); 3] =
+        [(DepthEncoding::Metres, |v| v), (DepthEncoding::Log, f64::exp), (DepthEncoding::Inverse, |v| 1.0 / v)];
+    for (encoding, decode) in decode {
+        let mut out = vec![0.0; 24 * 17];
+        Upsampler::new(6, 5, 24, 17).unwrap().depth(&map, encoding, &mut out).unwrap();
+        for (i, value) in out.iter().enumerate() {
+            let expected = decode(sample(&map, from, to, i / 17, i % 17) as f64);
+            assert!((*value as f64 - expected).abs() <= 1e-6 * expected.abs(), "{encoding:?}: {value} {expected}");
+        }
+    }
+}
+
+#[test]
+fn an_infinite_sample_reaches_its_nearest_pixels_only() {
+    let mut out = [0.0; 8];
+    let mut up = Upsampler::new(1, 2, 1, 8).unwrap();
+    up.depth(&[3.0, f32::INFINITY], DepthEncoding::Metres, &mut out).unwrap();
+    assert_eq!(out, [3.0, 3.0, 3.0, 3.0, f32::INFINITY, f32::INFINITY, f32::INFINITY, f32::INFINITY]);
+    up.depth(&[f32::NAN, 2.0], DepthEncoding::Inverse, &mut out).unwrap();
+    assert!(out[..4].iter().all(|v| v.is_nan()));
+    assert_eq!(out[4..], [0.5; 4]);
+}
+
+#[test]
+fn normals_come_out_with_unit_length_times_127() {
+    let (from, to) = ((5, 9), (20, 31));
+    let map = noise(3 * 45, 3);
+    let mut out = vec![0; 3 * 620];
+    Upsampler::new(5, 9, 20, 31).unwrap().normals(&map, &mut out).unwrap();
+    for i in 0..620 {
+        let v: Vec<f64> = (0..3).map(|c| sample(&map[c * 45..], from, to, i / 31, i % 31) as f64).collect();
+        let length = v.iter().map(|v| v * v).sum::<f64>().sqrt();
+        for c in 0..3 {
+            let expected = v[c] / length * 127.0;
+            assert!((out[c * 620 + i] as f64 - expected).abs() <= 0.501);
+        }
+    }
+}
+
+#[test]
+fn a_normal_without_direction_is_zero() {
+    let mut up = Upsampler::new(1, 1, 1, 1).unwrap();
+    let mut out = [1; 3];
+    for bad in [0.0, f32::NAN, f32::INFINITY, f32::MAX] {
+        up.normals(&[0.0, bad, 0.0], &mut out).unwrap();
+        assert_eq!(out, [0; 3], "{bad}");
+    }
+    up.normals(&[0.0, 0.0, -1e-5], &mut out).unwrap();
+    assert_eq!(out, [0, 0, -127]);
+}
+
+#[test]
+fn wrong_lengths_and_impossible_shapes_are_errors() {
+    assert!(Upsampler::new(0, 1, 1, 1).is_err());
+    assert!(Upsampler::new(1, 1, 1, usize::MAX).is_err());
+    let mut up = Upsampler::new(2, 2, 4, 4).unwrap();
+    assert!(up.segmentation(&[0.0; 7], 2, &mut [0; 16]).is_err());
+    assert!(up.segmentation(&[0.0; 8], 2, &mut [0; 15]).is_err());
+    assert!(up.segmentation(&[], 0, &mut [0; 16]).is_err());
+    assert!(up.segmentation(&[0.0; 4], usize::MAX, &mut [0; 16]).is_err());
+    let message = up.depth(&[0.0; 3], DepthEncoding::Log, &mut [0.0; 16]).unwrap_err().to_string();
+    assert_eq!(message, "depth: expected 1×2×2 values, found 3");
+    assert!(up.normals(&[0.0; 12], &mut [0; 47]).is_err());
+    assert!(up.raw(&[0.0; 12], 3, &mut [0.0; 47]).is_err());
+}
