@@ -7,5 +7,6 @@
 
 pub mod capture;
 pub mod clock;
+pub mod config;
 pub mod model;
 pub mod stop;
