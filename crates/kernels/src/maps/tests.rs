@@ -85,9 +85,12 @@ fn raw_maps_are_upsampled_and_nothing_else() {
 fn depth_is_decoded_after_upsampling() {
     let (from, to) = ((6, 5), (24, 17));
     let map: Vec<f32> = noise(30, 7).iter().map(|v| v + 1.5).collect();
-    let decode: [(DepthEncoding, fn(f64) -> f64); 3] =
-        [(DepthEncoding::Metres, |v| v), (DepthEncoding::Log, f64::exp), (DepthEncoding::Inverse, |v| 1.0 / v)];
-    for (encoding, decode) in decode {
+    for encoding in [DepthEncoding::Metres, DepthEncoding::Log, DepthEncoding::Inverse] {
+        let decode = |v: f64| match encoding {
+            DepthEncoding::Metres => v,
+            DepthEncoding::Log => v.exp(),
+            DepthEncoding::Inverse => 1.0 / v,
+        };
         let mut out = vec![0.0; 24 * 17];
         Upsampler::new(6, 5, 24, 17).unwrap().depth(&map, encoding, &mut out).unwrap();
         for (i, value) in out.iter().enumerate() {

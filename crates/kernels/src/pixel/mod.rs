@@ -1,4 +1,10 @@
-//! Camera pixels: the formats, their colour, and their way into a network's input.
+//! Camera pixels: the formats, their colour, and their way into a network's input ([`prepare`]).
+
+mod convert;
+mod geometry;
+pub mod prepare;
+mod rows;
+mod taps;
 
 /// How raw pixels lie in memory. Compressed formats are decoded before they come here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

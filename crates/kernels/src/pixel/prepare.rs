@@ -1,0 +1,364 @@
+//! Raw camera pixels → a network's input, in one pass over the picture.
+//!
+//! **What is computed.** The user's crop is cut out; each component (Y, Cb, Cr, or R, G, B) is resized from its own grid
+//! straight to the output's (anti-aliased triangle filter, half-pixel centres); the matrix and the range make RGB of it;
+//! RGB is **clamped to 0…1 after the resize**; then `(x − mean)/std`. Conversion is affine, so resizing the components
+//! first is the same as converting every pixel first and clamping only at the end; it differs from clamping every camera
+//! pixel where codes lie outside the RGB cube, whose excess is then averaged like any other light.
+//!
+//! **Chroma siting.** Chroma samples lie in the centre of the 2 or 4 pixels that share them, horizontally and
+//! vertically, as V4L2 draws its formats, JPEG (JFIF) and Y4M's `C420jpeg` prescribe. MPEG-2's horizontally co-sited
+//! chroma is read the same way: half a luma pixel off at most. Odd sizes have one more chroma sample, half outside.
+//!
+//! **Order.** Crop (in camera pixels), quarter turns clockwise, flips, resize. All are folded into the taps and into
+//! where a row is written.
+//!
+//! Nothing here allocates after [`Preparer::new`], and nothing panics, whatever a [`Picture`] claims.
+
+use super::convert::Affine;
+use super::geometry::{Geometry, lay_out};
+use super::rows;
+use super::taps::{Taps, Window};
+use super::{Colour, Picture, PixelFormat, Resize, plane_sizes};
+use crate::cpu::Isa;
+
+/// The most pixels a side, of a camera's picture and of a network's input.
+pub const MAX_SIDE: usize = 16_384;
+
+/// What a picture is to become.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// Pixels a row of the network's input.
+    pub width: usize,
+    /// Rows of the network's input.
+    pub height: usize,
+    /// Subtracted from R, G, B in 0…1.
+    pub mean: [f32; 3],
+    /// Divides what is left; finite and not zero.
+    pub std: [f32; 3],
+    /// How a picture of another shape is fitted.
+    pub resize: Resize,
+    /// The only part of the picture to look at: left, top, width, height in camera pixels.
+    pub crop: Option<[usize; 4]>,
+    /// Mirror left and right, after turning.
+    pub flip_horizontal: bool,
+    /// Mirror top and bottom, after turning.
+    pub flip_vertical: bool,
+    /// Quarter turns clockwise, 0 to 3.
+    pub rotate: u8,
+}
+
+/// Where one component of a pixel lies in a blended row, and how it is resized horizontally.
+#[derive(Debug, Clone)]
+struct Component {
+    plane: usize,
+    /// Samples from one of this component to its next.
+    step: usize,
+    /// Its first sample within the used part of the row.
+    offset: usize,
+    taps: Taps,
+    /// The resized row.
+    row: Vec<f32>,
+}
+
+/// One plane of the format and its vertical resize.
+#[derive(Debug, Clone)]
+struct Plane {
+    taps: Taps,
+    /// The bytes of a row in use: the first, and (as its length) how many, blended.
+    first: usize,
+    blended: Vec<f32>,
+}
+
+/// Prepares pictures of one format and size for one network; holds all tables and scratch rows.
+#[derive(Debug, Clone)]
+pub struct Preparer {
+    format: PixelFormat,
+    width: usize,
+    height: usize,
+    target: Target,
+    geometry: Geometry,
+    colour: Colour,
+    affine: Affine,
+    gain: [f32; 3],
+    bias: [f32; 3],
+    planes: Vec<Plane>,
+    components: Vec<Component>,
+    /// A finished row on its way to a column of the output.
+    turned: Vec<f32>,
+    isa: Isa,
+}
+
+impl Preparer {
+    /// For `width × height` pictures of `format` and `colour`.
+    pub fn new(
+        format: PixelFormat,
+        colour: Colour,
+        width: usize,
+        height: usize,
+        target: &Target,
+    ) -> Result<Preparer, String> {
+        Preparer::with_isa(Isa::selected(), format, colour, width, height, target)
+    }
+
+    /// [`Preparer::new`] for an instruction set of the caller's choice.
+    pub fn with_isa(
+        isa: Isa,
+        format: PixelFormat,
+        colour: Colour,
+        width: usize,
+        height: usize,
+        target: &Target,
+    ) -> Result<Preparer, String> {
+        check(width, height, target)?;
+        let geometry = lay_out(width, height, target);
+        // A half turn is both flips; a flip of the output is a flip of the other axis in the camera's orientation after a
+        // quarter turn. Turned clockwise, camera rows become columns from the right.
+        let quarter = target.rotate % 2 == 1;
+        let (across, down) = if quarter {
+            (target.flip_vertical ^ (target.rotate == 3), target.flip_horizontal ^ (target.rotate == 1))
+        } else {
+            (target.flip_horizontal ^ (target.rotate == 2), target.flip_vertical ^ (target.rotate == 2))
+        };
+        let axis = |axis: usize, subsampled: bool, reversed: bool| {
+            let (count, low, high) = (geometry.made[axis], geometry.crop[axis], geometry.crop[axis + 2]);
+            let (origin, span) = (geometry.seen[axis], geometry.seen[axis + 2]);
+            let window = if subsampled {
+                Window { origin: origin / 2.0, span: span / 2.0, first: low / 2, end: high.div_ceil(2) }
+            } else {
+                Window { origin, span, first: low, end: high }
+            };
+            Taps::new(window, count, reversed)
+        };
+        let layout = layout(format);
+        let components: Vec<Component> = layout
+            .iter()
+            .map(|part| {
+                let taps = axis(0, part.half_width, across);
+                let row = vec![0.0; geometry.made[0]];
+                Component { plane: part.plane, step: part.step, offset: part.offset, taps, row }
+            })
+            .collect();
+        let mut planes = Vec::new();
+        for plane in 0..plane_sizes(format, width, height).1 {
+            let half_height = layout.iter().any(|part| part.plane == plane && part.half_height);
+            let ends = components.iter().filter(|c| c.plane == plane).map(|c| {
+                let (first, end) = c.taps.used();
+                (c.offset + first * c.step, c.offset + (end - 1) * c.step + 1)
+            });
+            let (first, end) = ends.fold((usize::MAX, 0), |(low, high), (first, end)| (low.min(first), high.max(end)));
+            let blended = vec![0.0; end.saturating_sub(first)];
+            planes.push(Plane { taps: axis(1, half_height, down), first, blended });
+        }
+        let components = components
+            .into_iter()
+            .map(|mut component| {
+                // Relative to the first byte in use.
+                let (first, _) = component.taps.used();
+                component.offset = component.offset + first * component.step - planes[component.plane].first;
+                component.taps.starts.iter_mut().for_each(|start| *start -= first);
+                component
+            })
+            .collect();
+        let gain = target.std.map(|std| 1.0 / std);
+        let bias = [0, 1, 2].map(|c| (-(target.mean[c] as f64) / target.std[c] as f64) as f32);
+        let turned = if quarter { vec![0.0; geometry.made[0]] } else { Vec::new() };
+        Ok(Preparer {
+            format,
+            width,
+            height,
+            target: target.clone(),
+            geometry,
+            colour,
+            affine: Affine::new(format, colour),
+            gain,
+            bias,
+            planes,
+            components,
+            turned,
+            isa,
+        })
+    }
+
+    /// Fills `out`, planar `[3, height, width]`. The picture's own colour counts, should it differ from that given before.
+    ///
+    /// Fails, without touching `out`, when the picture is not of the format and size that this was made for, a plane is
+    /// too short for it, or `out` has another length.
+    pub fn run(&mut self, picture: &Picture, out: &mut [f32]) -> Result<(), Mismatch> {
+        if (picture.format, picture.width, picture.height) != (self.format, self.width, self.height) {
+            return Err(Mismatch::Picture);
+        }
+        let (sizes, count) = plane_sizes(self.format, self.width, self.height);
+        for (plane, &(row, rows)) in sizes.iter().enumerate().take(count) {
+            let stride = picture.strides[plane];
+            let needed = stride.checked_mul(rows - 1).and_then(|start| start.checked_add(row));
+            if stride < row || needed.is_none_or(|needed| picture.planes[plane].len() < needed) {
+                return Err(Mismatch::Plane(plane));
+            }
+        }
+        if out.len() != 3 * self.target.width * self.target.height {
+            return Err(Mismatch::Output);
+        }
+        if picture.colour != self.colour {
+            self.colour = picture.colour;
+            self.affine = Affine::new(self.format, self.colour);
+        }
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::Avx512 if self.isa.available() => {
+                // SAFETY: `available` has just said that this CPU has AVX2 and FMA (AVX-512 includes them on every CPU).
+                unsafe { self.run_avx2(picture, out) }
+            }
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => self.run_with::<true>(picture, out),
+            _ => self.run_with::<false>(picture, out),
+        }
+        Ok(())
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn run_avx2(&mut self, picture: &Picture, out: &mut [f32]) {
+        self.run_with::<true>(picture, out);
+    }
+
+    #[inline(always)]
+    fn run_with<const FMA: bool>(&mut self, picture: &Picture, out: &mut [f32]) {
+        self.fill_around(out);
+        for y in 0..self.geometry.made[1] {
+            for (i, plane) in self.planes.iter_mut().enumerate() {
+                let (start, weights) = plane.taps.at(y);
+                let bytes = &picture.planes[i][plane.first..];
+                rows::blend::<FMA>(bytes, picture.strides[i], start, weights, &mut plane.blended);
+            }
+            for component in &mut self.components {
+                let blended = &self.planes[component.plane].blended;
+                rows::gather::<FMA>(blended, component.step, component.offset, &component.taps, &mut component.row);
+            }
+            self.write_row::<FMA>(y, out);
+        }
+    }
+
+    /// Converts the resized row `y` and writes it where it belongs: a row of `out`, or a column after a quarter turn.
+    #[inline(always)]
+    fn write_row<const FMA: bool>(&mut self, y: usize, out: &mut [f32]) {
+        let (width, size) = (self.target.width, self.target.width * self.target.height);
+        let [left, top, ..] = self.geometry.placed;
+        let components = match self.components.as_slice() {
+            [first, second, third] => [&first.row[..], &second.row, &third.row],
+            // Grey: its matrix has zeros for the other two.
+            [first, ..] => [&first.row[..]; 3],
+            [] => return,
+        };
+        for (channel, out) in out.chunks_exact_mut(size).enumerate() {
+            let (gain, bias) = (self.gain[channel], self.bias[channel]);
+            if self.turned.is_empty() {
+                let out = &mut out[(top + y) * width + left..][..components[0].len()];
+                rows::colour::<FMA>(components, &self.affine, channel, gain, bias, out);
+            } else {
+                rows::colour::<FMA>(components, &self.affine, channel, gain, bias, &mut self.turned);
+                let column = out[top * width + left + y..].iter_mut().step_by(width);
+                column.zip(&self.turned).for_each(|(out, value)| *out = *value);
+            }
+        }
+    }
+
+    /// Zeros where a letterboxed picture does not reach.
+    fn fill_around(&self, out: &mut [f32]) {
+        let [left, top, shown_width, shown_height] = self.geometry.placed;
+        let (width, height) = (self.target.width, self.target.height);
+        if (shown_width, shown_height) == (width, height) {
+            return;
+        }
+        for plane in out.chunks_exact_mut(width * height) {
+            for (y, row) in plane.chunks_exact_mut(width).enumerate() {
+                if y < top || y >= top + shown_height {
+                    row.fill(0.0);
+                } else {
+                    row[..left].fill(0.0);
+                    row[left + shown_width..].fill(0.0);
+                }
+            }
+        }
+    }
+}
+
+/// Why a picture was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mismatch {
+    /// Another format or size than the [`Preparer`] was made for.
+    Picture,
+    /// A plane (by its index) is shorter than its stride and rows say, or its stride shorter than a row.
+    Plane(usize),
+    /// The output's length is not 3·width·height.
+    Output,
+}
+
+impl std::fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Mismatch::Picture => f.write_str("the picture has another format or size than was negotiated"),
+            Mismatch::Plane(plane) => write!(f, "plane {plane} of the picture is shorter than its rows need"),
+            Mismatch::Output => f.write_str("the network's input has another size than was prepared for"),
+        }
+    }
+}
+
+impl std::error::Error for Mismatch {}
+
+/// One component of a format.
+struct Part {
+    plane: usize,
+    step: usize,
+    offset: usize,
+    half_width: bool,
+    half_height: bool,
+}
+
+/// The components of a format in the order that [`Affine`] takes them.
+fn layout(format: PixelFormat) -> Vec<Part> {
+    let part = |plane, step, offset, half_width, half_height| Part { plane, step, offset, half_width, half_height };
+    match format {
+        PixelFormat::Yuyv => vec![part(0, 2, 0, false, false), part(0, 4, 1, true, false), part(0, 4, 3, true, false)],
+        PixelFormat::Uyvy => vec![part(0, 2, 1, false, false), part(0, 4, 0, true, false), part(0, 4, 2, true, false)],
+        PixelFormat::Nv12 => vec![part(0, 1, 0, false, false), part(1, 2, 0, true, true), part(1, 2, 1, true, true)],
+        PixelFormat::Yu12 => vec![part(0, 1, 0, false, false), part(1, 1, 0, true, true), part(2, 1, 0, true, true)],
+        PixelFormat::Yu16 => vec![part(0, 1, 0, false, false), part(1, 1, 0, true, false), part(2, 1, 0, true, false)],
+        PixelFormat::Yu24 => (0..3).map(|plane| part(plane, 1, 0, false, false)).collect(),
+        PixelFormat::Ycc | PixelFormat::Rgb24 => (0..3).map(|offset| part(0, 3, offset, false, false)).collect(),
+        PixelFormat::Grey => vec![part(0, 1, 0, false, false)],
+    }
+}
+
+fn check(width: usize, height: usize, target: &Target) -> Result<(), String> {
+    let sides =
+        [("picture", width), ("picture", height), ("network input", target.width), ("network input", target.height)];
+    for (what, side) in sides {
+        if side == 0 || side > MAX_SIDE {
+            return Err(format!("a {what} of {side} pixels a side: expected 1 to {MAX_SIDE}"));
+        }
+    }
+    if let Some([left, top, crop_width, crop_height]) = target.crop {
+        let inside =
+            |from: usize, len: usize, side: usize| len > 0 && from.checked_add(len).is_some_and(|end| end <= side);
+        if !inside(left, crop_width, width) || !inside(top, crop_height, height) {
+            return Err(format!(
+                "crop {crop_width}×{crop_height} at {left},{top} does not lie inside the camera's {width}×{height} picture"
+            ));
+        }
+    }
+    if target.rotate > 3 {
+        return Err(format!("rotation by {} quarter turns: expected 0 to 3", target.rotate));
+    }
+    if let Some(bad) = target.std.iter().find(|std| !std.is_normal()) {
+        return Err(format!("std {bad}: expected a finite number other than 0"));
+    }
+    if let Some(bad) = target.mean.iter().find(|mean| !mean.is_finite()) {
+        return Err(format!("mean {bad}: expected a finite number"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "prepare_tests.rs"]
+mod tests;
