@@ -1,0 +1,1 @@
+"""Networks for milad: inter-frame local attention, and the exporter and quantiser that write bundles."""

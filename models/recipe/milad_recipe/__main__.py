@@ -1,0 +1,45 @@
+"""`python -m milad_recipe tiny --out tests/bundles [--check]`: writes the tiny bundles, or tells whether they are what the recipe makes."""
+
+import argparse
+import filecmp
+import sys
+import tempfile
+from pathlib import Path
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="milad_recipe", description="Networks for milad.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    tiny = commands.add_parser("tiny", help="write the tiny untrained bundles that the tests use")
+    tiny.add_argument("--out", type=Path, required=True, help="folder of the bundles")
+    tiny.add_argument("--check", action="store_true", help="write nothing; fail where a file differs from what would be written")
+    arguments = parser.parse_args()
+    return check(arguments.out) if arguments.check else write(arguments.out)
+
+
+def write(out: Path) -> int:
+    """Writes every tiny bundle into a folder of its own."""
+    from . import tiny  # late: torch takes seconds, --help should not
+
+    tiny.write_all(out)
+    return 0
+
+
+def check(out: Path) -> int:
+    """Regenerates into a temporary folder and compares byte for byte."""
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder))
+        expected = {path.relative_to(folder) for path in Path(folder).rglob("*") if path.is_file()}
+        found = {path.relative_to(out) for path in out.rglob("*") if path.is_file()}
+        wrong = [f"missing: {out / path}" for path in sorted(expected - found)]
+        wrong += [f"not of the recipe: {out / path}" for path in sorted(found - expected)]
+        wrong += [
+            f"differs: {out / path}" for path in sorted(expected & found) if not filecmp.cmp(Path(folder) / path, out / path, shallow=False)
+        ]
+    for line in wrong:
+        print(line, file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
