@@ -197,8 +197,7 @@ impl Config {
 
     /// Checks the text of a file. `path` only serves the messages.
     pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
-        let syntax =
-            |error: toml::de::Error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string() };
+        let syntax = |error: toml::de::Error| ConfigError::Syntax { path: path.to_owned(), message: error.to_string() };
         let table: toml::Table = toml::from_str(text).map_err(syntax)?;
         refuse_unknown_keys(&table, path)?;
         let config: Config = toml::from_str(text).map_err(syntax)?;
@@ -208,9 +207,8 @@ impl Config {
 
     /// Checks the values against each other and against what is possible. `path` only serves the messages.
     pub fn check(&self, path: &Path) -> Result<(), ConfigError> {
-        let refuse = |key, found: String, expected| {
-            Err(ConfigError::Value { path: path.to_owned(), key, found, expected })
-        };
+        let refuse =
+            |key, found: String, expected| Err(ConfigError::Value { path: path.to_owned(), key, found, expected });
         let camera = &self.camera;
         if let Some([width, height]) = camera.size
             && (width == 0 || height == 0 || width > 16384 || height > 16384)

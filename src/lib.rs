@@ -9,4 +9,5 @@ pub mod capture;
 pub mod clock;
 pub mod config;
 pub mod model;
+pub mod prepare;
 pub mod stop;
