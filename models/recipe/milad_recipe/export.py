@@ -62,6 +62,7 @@ def finish(model: ModelProto, name: str) -> bytes:
     if used - {"", DOMAIN}:
         raise ValueError(f"{name}: operators of unknown domains: {sorted(used - {'', DOMAIN})}")
 
+    _sort(graph)
     _rename(graph, name)
     canonical = helper.make_model(
         graph,
@@ -77,6 +78,27 @@ def finish(model: ModelProto, name: str) -> bytes:
         if kind.elem_type != TensorProto.FLOAT or not shape or not all(shape):
             raise ValueError(f"{name}: {value.name} must be float32 of a static shape, not {value}")
     return canonical.SerializeToString(deterministic=True)
+
+
+def _sort(graph: onnx.GraphProto) -> None:
+    """Every node after the nodes it reads from, otherwise in the given order: the quantiser leaves them in another."""
+    producers = {value: node for node in graph.node for value in node.output if value}
+    done, ordered = set(), []
+
+    def place(node):
+        if id(node) in done:
+            return
+        done.add(id(node))
+        for value in node.input:
+            if value in producers:
+                place(producers[value])
+        ordered.append(node)
+
+    for node in graph.node:
+        place(node)
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
+    del graph.node[:]
+    graph.node.extend(copies)
 
 
 def _rename(graph: onnx.GraphProto, name: str) -> None:

@@ -4,7 +4,7 @@ Weights come from a fixed seed by exact arithmetic only, so that every machine m
 follow the input and attention has a clear preference: a mistake shows.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import bundle, export
+from . import bundle, export, quantise
 from .bundle import Description, Task
 from .ila.torch import InterFrameLocalAttention
 
@@ -203,15 +203,57 @@ def fast_inputs(design: Design) -> dict[str, Tensor]:
     return inputs
 
 
-def generate(design: Design, folder: Path) -> None:
-    """Writes the design's float bundle into `folder`."""
+def generate(design: Design, folder: Path, quantised: bool = False) -> None:
+    """Writes the design's bundle into `folder`: in float, or in QDQ form."""
     slow, fast = networks(design)
     inputs = fast_inputs(design)
     files = {
         "slow": export.export(slow, {"image": inputs["image"]}, "slow"),
         "fast": export.export(fast, inputs, "fast"),
     }
+    if quantised:
+        slow_samples, fast_samples = _calibration(design, slow, fast)
+        files = {
+            "slow": quantise.quantise(files["slow"], slow_samples, "slow"),
+            "fast": quantise.quantise(files["fast"], fast_samples, "fast"),
+        }
     bundle.write(folder, design.description(), files)
+
+
+def pictures(height: int, width: int, count: int, seed: int = 0) -> np.ndarray:
+    """A clip of uint8 [count, height, width, 3]: coloured noise at several scales that drifts, by exact arithmetic."""
+    random = np.random.Generator(np.random.PCG64([seed, 99]))
+    total = np.zeros((count, height, width, 3), np.int64)
+    for cell, weight, drift in ((1, 1, 0), (4, 2, 1), (16, 4, 2)):
+        rows, columns = height // cell + 1, (width + drift * count) // cell + 2
+        coarse = random.integers(0, 37, size=(rows, columns, 3)).repeat(cell, 0).repeat(cell, 1)
+        for i in range(count):
+            total[i] += weight * coarse[:height, drift * i : drift * i + width]
+    return np.minimum(total, 255).astype(np.uint8)
+
+
+def normalised(picture: np.ndarray, description: Description) -> np.ndarray:
+    """`image` of a picture that has the network's size."""
+    image = (picture.astype(np.float32) / np.float32(255) - np.float32(description.mean)) / np.float32(description.std)
+    return np.ascontiguousarray(image.transpose(2, 0, 1)[None])
+
+
+def _calibration(design: Design, slow: Slow, fast: Fast) -> tuple[list, list]:
+    """Inputs of both networks over a short clip, each frame with the first and with the latest keyframe's memory."""
+    description = design.description()
+    clip = pictures(description.height, description.width, 8, design.seed)
+    images = [{"image": torch.from_numpy(normalised(picture, description))} for picture in clip]
+    nothing = {name: torch.zeros_like(example) for name, example in fast_inputs(design).items()}
+    memory, samples = nothing, []
+    with torch.no_grad():
+        for number, image in enumerate(images):
+            if number % 4 == 0:
+                outputs = slow(image) | fast(nothing | image)
+                new = {name: outputs.get(f"next.{name}", outputs.get(name)) for name in memory}
+                memory = memory | {name: torch.cat([value, memory[name]])[: len(memory[name])] for name, value in new.items() if value is not None}
+                memory |= {"valid": torch.ones(design.keyframes)} if design.valid else {}
+            samples.append(memory | image)
+    return tuple([{name: tensor.numpy() for name, tensor in sample.items()} for sample in sequence] for sequence in (images, samples))
 
 
 DESIGNS = (
@@ -222,8 +264,13 @@ DESIGNS = (
 )
 
 
-def write_all(out: Path) -> list[str]:
-    """Writes all bundles of `tests/bundles` into `out`; returns their names."""
+QUANTISED = ("plain", "fast-keys")
+
+
+def write_all(out: Path) -> None:
+    """Writes all bundles of `tests/bundles` into `out`."""
     for design in DESIGNS:
         generate(design, out / design.name)
-    return [design.name for design in DESIGNS]
+        if design.name in QUANTISED:
+            name = f"{design.name}-qdq"
+            generate(replace(design, name=name), out / name, quantised=True)

@@ -1,0 +1,72 @@
+"""From a float network to its QDQ form: uint8 activations, int8 weights per channel, by onnxruntime's static quantiser.
+
+The attention stays float: it is no operator that the quantiser knows, so neither its inputs nor its outputs get a scale of their own.
+"""
+
+import logging
+import math
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType
+from onnxruntime.quantization.calibrate import TensorData, TensorsData, create_calibrator
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+from onnxruntime.quantization.quant_utils import save_and_reload_model_with_shape_infer
+from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
+
+from . import export
+
+
+class _Samples(CalibrationDataReader):
+    def __init__(self, samples: Iterable[dict[str, np.ndarray]]):
+        self._samples = iter(samples)
+
+    def get_next(self):
+        return next(self._samples, None)
+
+
+def quantise(model: bytes, samples: Iterable[dict[str, np.ndarray]], name: str) -> bytes:
+    """`model` as `export` wrote it; `samples` are its inputs by name, as many as calibration shall see."""
+    kinds = sorted({*QLinearOpsRegistry, *QDQRegistry})
+    inferred = save_and_reload_model_with_shape_infer(onnx.load_from_string(model))
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "float.onnx"
+        source.write_bytes(model)
+        calibrator = create_calibrator(
+            source, kinds, str(Path(folder) / "augmented.onnx"), calibrate_method=CalibrationMethod.MinMax
+        )
+        calibrator.collect_data(_Samples(samples))
+        measured = calibrator.compute_data()
+    ranges = {tensor: _rounded(*data.range_value) for tensor, data in measured.items()}
+    quantiser = QDQQuantizer(
+        inferred,
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
+        nodes_to_quantize=[],
+        nodes_to_exclude=[],
+        op_types_to_quantize=kinds,
+        extra_options={},
+    )
+    level = logging.getLogger().level
+    logging.getLogger().setLevel(logging.ERROR)
+    try:
+        quantiser.quantize_model()
+    finally:
+        logging.getLogger().setLevel(level)
+    return export.finish(quantiser.model.model, name)
+
+
+def _rounded(low, high) -> TensorData:
+    """A range, widened to 1/64 of its size: another machine measures other last digits, and must write the same file."""
+    low, high = min(float(np.min(low)), 0.0), max(float(np.max(high)), 0.0)
+    size = max(-low, high)
+    if size == 0:
+        return TensorData(lowest=np.float32(0), highest=np.float32(0))
+    step = 2.0 ** (math.ceil(math.log2(size)) - 6)
+    return TensorData(lowest=np.float32(math.floor(low / step) * step), highest=np.float32(math.ceil(high / step) * step))
