@@ -10,4 +10,6 @@ pub mod clock;
 pub mod config;
 pub mod model;
 pub mod prepare;
+pub mod publish;
 pub mod stop;
+pub mod telemetry;

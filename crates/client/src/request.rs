@@ -1,0 +1,42 @@
+//! What a client may ask for.
+
+use serde::{Deserialize, Serialize};
+
+/// A line from a client. Answered by `ok` or `error`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Replaces whatever this client had subscribed to.
+    pub subscribe: Subscribe,
+}
+
+/// What a client wants to get. What is left out has its default: all tasks, every result, no maps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Subscribe {
+    /// The tasks by name, whose statistics and maps are sent; `None`: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<Vec<String>>,
+    /// 1: every result, 2: every second one …; 0 is refused.
+    pub every: u32,
+    /// Whether and how maps come along.
+    pub maps: MapsMode,
+}
+
+impl Default for Subscribe {
+    fn default() -> Self {
+        Subscribe { tasks: None, every: 1, maps: MapsMode::None }
+    }
+}
+
+/// How maps reach a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MapsMode {
+    /// Not at all.
+    #[default]
+    None,
+    /// As raw bytes behind each result's line.
+    Inline,
+    /// In shared memory.
+    Shared,
+}

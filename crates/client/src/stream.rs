@@ -1,0 +1,172 @@
+//! A blocking client: connects, reads line by line, takes the payload that a line announces.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::message::Message;
+use crate::request::{Request, Subscribe};
+use crate::result::MapInfo;
+
+/// What a daemon may make a client hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of a line.
+    pub line: usize,
+    /// Bytes of a payload.
+    pub payload: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { line: 1 << 20, payload: 256 << 20 }
+    }
+}
+
+/// Why a client can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody answers at that path.
+    #[error("can't connect to {path}: {source}; is milad running, and may you use its socket (group milad)?")]
+    Connect {
+        /// The path.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Io(#[from] io::Error),
+    /// The daemon ended in the middle of a message.
+    #[error("the stream ended in the middle of a message")]
+    Torn,
+    /// A line that is no message.
+    #[error("not a message of milad: {0}")]
+    Malformed(String),
+    /// More than [`Limits`] allow.
+    #[error("a {what} of more than {limit} bytes: not a message of milad")]
+    TooLong {
+        /// `line` or `payload`.
+        what: &'static str,
+        /// The limit.
+        limit: u64,
+    },
+}
+
+/// One message as it came.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Received {
+    /// The message.
+    pub message: Message,
+    /// Its line, without the newline.
+    pub line: String,
+    /// The raw bytes behind it; empty without maps.
+    pub payload: Vec<u8>,
+}
+
+impl Received {
+    /// The bytes of a map of this message. `None` where the message describes bytes that it did not bring.
+    pub fn map(&self, info: &MapInfo) -> Option<&[u8]> {
+        let start = usize::try_from(info.offset).ok()?;
+        let end = start.checked_add(usize::try_from(info.bytes).ok()?)?;
+        self.payload.get(start..end)
+    }
+}
+
+/// A connection to a daemon. Iterating gives its messages; the end of the iteration is the end of the stream.
+#[derive(Debug)]
+pub struct Client {
+    reader: BufReader<UnixStream>,
+    limits: Limits,
+    over: bool,
+}
+
+impl Client {
+    /// Connects to the socket at `path`.
+    pub fn connect(path: impl AsRef<Path>) -> Result<Client, ClientError> {
+        let path = path.as_ref();
+        let stream =
+            UnixStream::connect(path).map_err(|source| ClientError::Connect { path: path.to_owned(), source })?;
+        Ok(Client::from_stream(stream, Limits::default()))
+    }
+
+    /// A client on a connection that is there already.
+    pub fn from_stream(stream: UnixStream, limits: Limits) -> Client {
+        Client { reader: BufReader::with_capacity(64 << 10, stream), limits, over: false }
+    }
+
+    /// How long a read may wait before it fails with [`io::ErrorKind::WouldBlock`]; `None`: for ever.
+    /// A message that has begun is then lost: make another connection.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> Result<(), ClientError> {
+        Ok(self.reader.get_ref().set_read_timeout(timeout)?)
+    }
+
+    /// The connection itself, for `poll`.
+    pub fn stream(&self) -> &UnixStream {
+        self.reader.get_ref()
+    }
+
+    /// Asks for `what`. The answer (`ok` or `error`) comes among the messages.
+    pub fn subscribe(&mut self, what: &Subscribe) -> Result<(), ClientError> {
+        let request = Request { subscribe: what.clone() };
+        let mut line = serde_json::to_vec(&request).map_err(|e| ClientError::Malformed(e.to_string()))?;
+        line.push(b'\n');
+        Ok(self.reader.get_ref().write_all(&line)?)
+    }
+
+    /// The next message; `None` when the daemon closed the connection between two messages.
+    pub fn receive(&mut self) -> Result<Option<Received>, ClientError> {
+        let mut line = Vec::new();
+        let limit = self.limits.line as u64;
+        // One more than allowed, to tell a line of just that length from a longer one.
+        self.reader.by_ref().take(limit + 1).read_until(b'\n', &mut line)?;
+        if line.is_empty() {
+            return Ok(None);
+        }
+        if line.pop_if(|byte| *byte == b'\n').is_none() {
+            return Err(if line.len() as u64 > limit {
+                ClientError::TooLong { what: "line", limit }
+            } else {
+                ClientError::Torn
+            });
+        }
+        let line = String::from_utf8(line).map_err(|e| ClientError::Malformed(e.to_string()))?;
+        let message: Message = serde_json::from_str(&line).map_err(|e| ClientError::Malformed(e.to_string()))?;
+        let mut payload = Vec::new();
+        if let Message::Result(result) = &message {
+            let bytes = result.payload_bytes;
+            if bytes > self.limits.payload {
+                return Err(ClientError::TooLong { what: "payload", limit: self.limits.payload });
+            }
+            // Grows with what comes, not with what is announced.
+            if self.reader.by_ref().take(bytes).read_to_end(&mut payload)? as u64 != bytes {
+                return Err(ClientError::Torn);
+            }
+        }
+        Ok(Some(Received { message, line, payload }))
+    }
+}
+
+impl Iterator for Client {
+    type Item = Result<Received, ClientError>;
+
+    /// The next message. After an error there is nothing more: its place in the stream is lost.
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.over {
+            return None;
+        }
+        let next = self.receive().transpose();
+        self.over = !matches!(next, Some(Ok(_)));
+        next
+    }
+}
+
+/// Where a daemon's socket is by default: the system service's if it is there, else that of a daemon run by this user.
+pub fn default_socket() -> PathBuf {
+    let system = PathBuf::from("/run/milad/results.sock");
+    match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(folder) if !system.exists() => Path::new(&folder).join("milad.sock"),
+        _ => system,
+    }
+}

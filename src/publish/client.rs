@@ -1,0 +1,391 @@
+//! One connection to the results socket: its queue, its requests, its limits.
+//!
+//! It never waits and never holds more than [`Limits`] say. What a slow client loses are whole messages, the oldest
+//! first, and it is told how many.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use milad_client::{Hello, MapsMode, Message, Request, Subscribe};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, sendmsg, shutdown};
+
+use super::block::{Block, TaskMask};
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// What clients may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Clients at a time; at most [`Limits::MAX_CLIENTS`].
+    pub clients: usize,
+    /// Whole messages that wait for one client.
+    pub waiting: usize,
+    /// How long so many may wait before the client is disconnected.
+    pub patience_ns: u64,
+    /// How long a client that is being disconnected may take for what it still gets.
+    pub grace_ns: u64,
+    /// Bytes of a request, without its newline.
+    pub request_bytes: usize,
+    /// Error messages at once; then one a second.
+    pub errors: u32,
+}
+
+impl Limits {
+    /// The most that [`Limits::clients`] can be.
+    pub const MAX_CLIENTS: usize = 64;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            clients: Limits::MAX_CLIENTS,
+            waiting: 4,
+            patience_ns: 5 * SECOND_NS,
+            grace_ns: SECOND_NS,
+            request_bytes: 4096,
+            errors: 10,
+        }
+    }
+}
+
+/// The connection is over.
+#[derive(Debug)]
+pub struct Gone;
+
+/// A message that waits, or that is being sent.
+#[derive(Debug, Clone)]
+enum Outgoing {
+    Line(Arc<[u8]>),
+    Result { block: Arc<Block>, tasks: TaskMask, inline: bool },
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Client {
+    fd: OwnedFd,
+    /// For the log.
+    pub name: String,
+    limits: Limits,
+    /// Bytes of requests that are not answered yet.
+    input: Vec<u8>,
+    /// The peer has shut down its writing side.
+    input_over: bool,
+    current: Option<Outgoing>,
+    /// Bytes of `current` that are sent.
+    sent: usize,
+    /// The own part of `current`.
+    tail: Vec<u8>,
+    waiting: VecDeque<Outgoing>,
+    /// Messages lost since the last result that was sent.
+    lost: u64,
+    full_since: Option<u64>,
+    /// When a client that is being disconnected is cut off.
+    closing: Option<u64>,
+    output_over: bool,
+    /// Error messages that it may still get, and when that was last topped up.
+    errors: (u32, u64),
+    subscribed: Subscribe,
+    tasks: TaskMask,
+    /// Results until the next one that it wants.
+    skip: u32,
+}
+
+impl Client {
+    /// A client that gets everything without maps.
+    pub fn new(fd: OwnedFd, name: String, hello: &Hello, limits: Limits, now_ns: u64) -> Client {
+        let mut client = Client {
+            fd,
+            name,
+            limits,
+            input: Vec::new(),
+            input_over: false,
+            current: None,
+            sent: 0,
+            tail: Vec::with_capacity(1024),
+            waiting: VecDeque::with_capacity(limits.waiting + 1),
+            lost: 0,
+            full_since: None,
+            closing: None,
+            output_over: false,
+            errors: (limits.errors, now_ns),
+            subscribed: Subscribe::default(),
+            tasks: 0,
+            skip: 0,
+        };
+        client.resolve(hello);
+        client
+    }
+
+    /// The socket.
+    pub fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// Finds its tasks among those of another hello.
+    pub fn resolve(&mut self, hello: &Hello) {
+        let names = self.subscribed.tasks.as_deref();
+        let tasks = hello.tasks.iter().take(TaskMask::BITS as usize).enumerate();
+        let wanted = tasks.filter(|(_, task)| names.is_none_or(|names| names.contains(&task.name)));
+        self.tasks = wanted.fold(0, |mask, (i, _)| mask | 1 << i);
+    }
+
+    /// The tasks whose maps it wants behind the lines.
+    pub fn wants(&self) -> TaskMask {
+        if self.subscribed.maps == MapsMode::Inline && self.closing.is_none() { self.tasks } else { 0 }
+    }
+
+    /// Whether there is something to send.
+    pub fn has_output(&self) -> bool {
+        self.current.is_some() || !self.waiting.is_empty()
+    }
+
+    /// Whether its requests are read now. With a full queue they wait, in the kernel's buffer and then in the client.
+    pub fn reads(&self) -> bool {
+        !self.input_over && (self.closing.is_some() || self.waiting.len() < self.limits.waiting)
+    }
+
+    /// When it must be looked at again though nothing happens.
+    pub fn deadline(&self) -> Option<u64> {
+        self.closing.or(self.full_since.map(|since| since.saturating_add(self.limits.patience_ns)))
+    }
+
+    /// Counts a result; whether it is one of those that this client wants.
+    pub fn is_due(&mut self) -> bool {
+        if self.closing.is_some() {
+            return false;
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
+        }
+        self.skip = self.subscribed.every.saturating_sub(1);
+        true
+    }
+
+    /// Queues a result. Returns how many messages were lost for it.
+    pub fn offer_result(&mut self, block: &Arc<Block>, now_ns: u64) -> u64 {
+        let inline = self.subscribed.maps == MapsMode::Inline;
+        self.offer(Outgoing::Result { block: block.clone(), tasks: self.tasks, inline }, now_ns)
+    }
+
+    /// Queues a line (with its newline). Returns how many messages were lost for it.
+    pub fn offer_line(&mut self, line: Arc<[u8]>, now_ns: u64) -> u64 {
+        self.offer(Outgoing::Line(line), now_ns)
+    }
+
+    fn offer(&mut self, message: Outgoing, now_ns: u64) -> u64 {
+        if self.closing.is_some() {
+            return 0;
+        }
+        let mut lost = 0;
+        if self.waiting.len() >= self.limits.waiting {
+            lost = 1;
+            // The oldest result: what comes later says more. Other lines are rarer and not repeated.
+            match self.waiting.iter().position(|waiting| matches!(waiting, Outgoing::Result { .. })) {
+                Some(oldest) => drop(self.waiting.remove(oldest)),
+                None => {
+                    self.lost += lost;
+                    return lost;
+                }
+            }
+        }
+        self.lost += lost;
+        self.waiting.push_back(message);
+        self.note_fullness(now_ns);
+        lost
+    }
+
+    fn note_fullness(&mut self, now_ns: u64) {
+        if self.waiting.len() < self.limits.waiting || self.closing.is_some() {
+            self.full_since = None;
+        } else if self.full_since.is_none() {
+            self.full_since = Some(now_ns);
+        }
+    }
+
+    /// Lets it go: what waits is thrown away, `last` is the last line it gets, if it takes it in time.
+    pub fn dismiss(&mut self, last: &Message, now_ns: u64) {
+        if self.closing.is_none() {
+            self.waiting.clear();
+            self.waiting.push_back(Outgoing::Line(encode(last)));
+            self.closing = Some(now_ns.saturating_add(self.limits.grace_ns));
+            self.full_since = None;
+        }
+    }
+
+    /// Whether too many messages waited for too long.
+    pub fn is_overdue(&self, now_ns: u64) -> bool {
+        self.full_since.is_some_and(|since| now_ns.saturating_sub(since) >= self.limits.patience_ns)
+    }
+
+    /// Whether a dismissed client's time is over.
+    pub fn is_over(&self, now_ns: u64) -> bool {
+        self.closing.is_some_and(|deadline| now_ns >= deadline)
+    }
+
+    /// Sends what the socket takes without waiting.
+    pub fn send(&mut self, now_ns: u64) -> Result<(), Gone> {
+        loop {
+            if self.current.is_none() {
+                let Some(next) = self.waiting.pop_front() else { break };
+                if let Outgoing::Result { block, tasks, inline } = &next {
+                    block.write_tail(&mut self.tail, self.lost, *tasks, *inline);
+                    self.lost = 0;
+                }
+                self.current = Some(next);
+                self.sent = 0;
+                self.note_fullness(now_ns);
+            }
+            match self.send_some() {
+                Ok(true) => self.current = None,
+                Ok(false) | Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(_) => return Err(Gone),
+            }
+        }
+        if self.closing.is_some() && !self.output_over {
+            self.output_over = true;
+            // The peer reads to the end of the stream; then it closes, or its time is over.
+            shutdown(&self.fd, Shutdown::Write).map_err(|_| Gone)?;
+        }
+        Ok(())
+    }
+
+    /// One system call's worth of the current message. Returns whether it is complete.
+    fn send_some(&mut self) -> Result<bool, Errno> {
+        const SLICES: usize = 16;
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let (mut count, mut skip, mut left) = (0, self.sent, 0);
+        let mut add = |bytes: &'_ [u8]| -> usize {
+            let rest = bytes.len().saturating_sub(skip);
+            skip = skip.saturating_sub(bytes.len());
+            rest
+        };
+        // What is left of each part, in order; parts beyond the slices wait for the next call.
+        macro_rules! part {
+            ($bytes:expr) => {{
+                let bytes: &[u8] = $bytes;
+                let rest = add(bytes);
+                if rest > 0 {
+                    left += rest;
+                    if let (Some(slot), Some(bytes)) = (slices.get_mut(count), bytes.get(bytes.len() - rest..)) {
+                        *slot = IoSlice::new(bytes);
+                        count += 1;
+                    }
+                }
+            }};
+        }
+        match &self.current {
+            None => return Ok(true),
+            Some(Outgoing::Line(line)) => part!(line),
+            Some(Outgoing::Result { block, tasks, inline }) => {
+                part!(block.head());
+                part!(&self.tail);
+                if *inline {
+                    block.planes(*tasks).for_each(|plane| part!(plane));
+                }
+            }
+        }
+        let slices = slices.get(..count).unwrap_or_default();
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let sent = sendmsg(&self.fd, slices, &mut SendAncillaryBuffer::default(), flags)?;
+        self.sent += sent;
+        Ok(sent == left)
+    }
+
+    /// Reads what is there without waiting. A dismissed client's words are thrown away.
+    pub fn receive(&mut self) -> Result<(), Gone> {
+        let mut buffer = [0u8; 4096];
+        match recv(&self.fd, &mut buffer, RecvFlags::DONTWAIT) {
+            Ok((0, _)) => {
+                self.input_over = true;
+                // Half a line is no request.
+                self.input = Vec::new();
+                // No more requests is not goodbye; but somebody who was dismissed has nothing more to get.
+                if self.output_over { Err(Gone) } else { Ok(()) }
+            }
+            Ok((count, _)) => {
+                if self.closing.is_none() {
+                    self.input.extend(buffer.iter().take(count));
+                }
+                Ok(())
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+            Err(_) => Err(Gone),
+        }
+    }
+
+    /// Answers the complete lines that were received, as far as the queue has room for answers. Returns whether the
+    /// client had to be dismissed.
+    pub fn answer(&mut self, hello: &Hello, now_ns: u64) -> bool {
+        let limit = self.limits.request_bytes;
+        while self.closing.is_none() && self.waiting.len() < self.limits.waiting {
+            let Some(end) = self.input.iter().position(|byte| *byte == b'\n').filter(|end| *end <= limit) else {
+                if self.input.len() <= limit {
+                    return false;
+                }
+                let message = format!("a request has at most {limit} bytes and a newline: closing");
+                self.dismiss(&Message::Error { message }, now_ns);
+                self.input = Vec::new();
+                return true;
+            };
+            let line = self.input.get(..end).unwrap_or_default();
+            let answer = if line.trim_ascii().is_empty() { None } else { Some(parse(line, hello)) };
+            self.input.drain(..=end);
+            match answer {
+                None => {}
+                Some(Ok(subscribe)) => {
+                    self.subscribed = subscribe;
+                    self.skip = 0;
+                    self.resolve(hello);
+                    self.offer_line(encode(&Message::Ok), now_ns);
+                }
+                Some(Err(message)) if self.may_err(now_ns) => {
+                    self.offer_line(encode(&Message::Error { message }), now_ns);
+                }
+                // It was told often enough.
+                Some(Err(_)) => {}
+            }
+        }
+        false
+    }
+
+    /// Takes one from its allowance of error messages.
+    fn may_err(&mut self, now_ns: u64) -> bool {
+        let (left, since) = self.errors;
+        let seconds = now_ns.saturating_sub(since) / SECOND_NS;
+        let left = u64::from(left).saturating_add(seconds).min(u64::from(self.limits.errors)) as u32;
+        self.errors = (left.saturating_sub(1), since.saturating_add(seconds.saturating_mul(SECOND_NS)));
+        left > 0
+    }
+}
+
+/// A message as a line.
+pub fn encode(message: &Message) -> Arc<[u8]> {
+    let mut line = serde_json::to_vec(message).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
+}
+
+/// A request, checked, or what is wrong with it.
+fn parse(line: &[u8], hello: &Hello) -> Result<Subscribe, String> {
+    let request: Request = serde_json::from_slice(line).map_err(|error| {
+        format!("expected {{\"subscribe\":{{\"tasks\":[…],\"every\":1,\"maps\":\"none\"|\"inline\"}}}}: {error}")
+    })?;
+    let subscribe = request.subscribe;
+    if subscribe.every == 0 {
+        return Err("\"every\" counts from 1: 1 is every result, 2 every second one".into());
+    }
+    if subscribe.maps == MapsMode::Shared {
+        return Err("maps in shared memory are not served yet: ask for \"inline\" or \"none\"".into());
+    }
+    let known = |name: &String| hello.tasks.iter().any(|task| task.name == *name);
+    if let Some(unknown) = subscribe.tasks.iter().flatten().find(|name| !known(name)) {
+        let names: Vec<_> = hello.tasks.iter().map(|task| task.name.as_str()).collect();
+        return Err(format!("no task {unknown:?}; there are: {}", names.join(", ")));
+    }
+    Ok(subscribe)
+}

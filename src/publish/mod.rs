@@ -1,0 +1,25 @@
+//! Results out: the socket, its clients, and what they are sent.
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`socket`] | where the socket lies and how it gets there |
+//! | [`server`] | the poll loop over all clients |
+//! | [`client`] | one connection: its queue, its requests, its limits |
+//! | [`block`] | one result, encoded once for all clients |
+//! | [`digest`] | predictions → maps and statistics |
+//! | [`greeting`] | the hello line |
+//!
+//! Nothing here waits for a client, and nothing a client does delays another one or the pipeline.
+
+pub mod block;
+pub mod client;
+pub mod greeting;
+pub mod plane;
+pub mod server;
+pub mod socket;
+
+pub use client::Limits;
+pub use greeting::{bundle_info, camera_info, greeting, task_infos};
+pub use plane::{Plane, Values};
+pub use server::{Server, Wants};
+pub use socket::{ListeningSocket, SocketError};

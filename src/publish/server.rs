@@ -1,0 +1,338 @@
+//! The poll loop over the results socket and all its clients: one thread, no waiting for anybody.
+//!
+//! Once warm it allocates nothing per result: blocks and queues are reused, and polled descriptors lie on the stack.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use milad_client::{Hello, Message, ResultMessage};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::sockopt::socket_peercred;
+use rustix::net::{SendFlags, SocketFlags, accept_with, send};
+
+use super::block::{Block, TaskMask, contains};
+use super::client::{Client, Limits, encode};
+use super::plane::Plane;
+use super::socket::ListeningSocket;
+use crate::clock;
+use crate::telemetry::Metrics;
+
+/// Descriptors that are polled beside the clients: wake, stop, listener.
+const OTHERS: usize = 3;
+/// Newcomers greeted before anybody else's turn.
+const ACCEPTS: usize = 16;
+/// After a failed accept (no descriptors left, say): time before the next try.
+const PAUSE_NS: u64 = 200_000_000;
+/// How long the last words may take.
+const FAREWELL: Duration = Duration::from_millis(200);
+
+/// Which tasks' maps anybody wants inline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wants(TaskMask);
+
+impl Wants {
+    /// Whether somebody wants this task's map; tasks are counted as in the hello.
+    pub fn task(self, task: usize) -> bool {
+        contains(self.0, task)
+    }
+
+    /// Whether somebody wants any map.
+    pub fn any(self) -> bool {
+        self.0 != 0
+    }
+}
+
+/// The results socket with its clients.
+pub struct Server {
+    listener: ListeningSocket,
+    limits: Limits,
+    clock: Box<dyn Fn() -> u64 + Send>,
+    metrics: Metrics,
+    hello: Option<Hello>,
+    clients: Vec<Client>,
+    /// Blocks that nobody holds are used again.
+    blocks: Vec<Arc<Block>>,
+    connections: u64,
+    paused_until: u64,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("listener", &self.listener).field("clients", &self.clients.len()).finish()
+    }
+}
+
+impl Server {
+    /// A server that accepts nobody until it has a [`Server::hello`].
+    pub fn new(listener: impl Into<ListeningSocket>, limits: Limits) -> io::Result<Server> {
+        let listener = listener.into();
+        listener.listener().set_nonblocking(true)?;
+        let limits =
+            Limits { clients: limits.clients.min(Limits::MAX_CLIENTS), waiting: limits.waiting.max(1), ..limits };
+        Ok(Server {
+            listener,
+            limits,
+            clock: Box::new(clock::monotonic_ns),
+            metrics: Metrics::new(),
+            hello: None,
+            clients: Vec::with_capacity(limits.clients),
+            blocks: Vec::new(),
+            connections: 0,
+            paused_until: 0,
+        })
+    }
+
+    /// Counts its clients and their losses there.
+    pub fn with_metrics(mut self, metrics: Metrics) -> Server {
+        self.metrics = metrics;
+        self
+    }
+
+    /// Another clock than `CLOCK_MONOTONIC`: for tests of time limits.
+    pub fn with_clock(mut self, clock: impl Fn() -> u64 + Send + 'static) -> Server {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// How newcomers are greeted from now on (its `realtime_offset_ns` is measured anew for each). Clients that are there
+    /// keep what they subscribed to by name; [`Server::announce`] the change to them.
+    pub fn hello(&mut self, hello: Hello) {
+        self.clients.iter_mut().for_each(|client| client.resolve(&hello));
+        self.hello = Some(hello);
+    }
+
+    /// How many clients are connected.
+    pub fn clients(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Which maps to hand to [`Server::publish`].
+    pub fn wants(&self) -> Wants {
+        Wants(self.clients.iter().fold(0, |mask, client| mask | client.wants()))
+    }
+
+    /// Sends a result to all clients that want it. `result.tasks` and `planes` count tasks as the hello does; `dropped`,
+    /// `maps` and `payload_bytes` of `result` are filled in by client.
+    pub fn publish(&mut self, result: &ResultMessage, planes: &[Plane]) {
+        let now = (self.clock)();
+        let wanted = self.wants().0;
+        let mut block: Option<Arc<Block>> = None;
+        let mut lost = 0;
+        for client in &mut self.clients {
+            if !client.is_due() {
+                continue;
+            }
+            if block.is_none() {
+                block = Some(encoded(&mut self.blocks, result, planes, wanted));
+            }
+            if let Some(block) = &block {
+                lost += client.offer_result(block, now);
+            }
+        }
+        drop(block);
+        if lost > 0 {
+            self.metrics.client_lost(lost);
+        }
+        self.flush(now);
+    }
+
+    /// Sends a line to all clients.
+    pub fn announce(&mut self, message: &Message) {
+        let now = (self.clock)();
+        let line = encode(message);
+        let lost = self.clients.iter_mut().map(|client| client.offer_line(line.clone(), now)).sum();
+        self.metrics.client_lost(lost);
+        self.flush(now);
+    }
+
+    /// Serves clients until `wake` or `stop` is readable, or `timeout` is over.
+    pub fn wait(&mut self, wake: BorrowedFd<'_>, stop: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<()> {
+        let end = timeout.map(|timeout| Instant::now() + timeout);
+        loop {
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let woken = self.serve_once(wake, stop, left)?;
+            if woken || end.is_some_and(|end| Instant::now() >= end) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Says goodbye to all, gives them a moment to take it, and closes.
+    pub fn close(mut self, reason: &str) {
+        let now = (self.clock)();
+        let bye = Message::Bye { reason: reason.into() };
+        self.hello = None;
+        self.clients.iter_mut().for_each(|client| client.dismiss(&bye, now));
+        let end = Instant::now() + FAREWELL;
+        self.flush(now);
+        while self.clients.iter().any(Client::has_output) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let timeout = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos() as _ };
+            let talking = self.clients.iter().filter(|client| client.has_output());
+            let mut fds: Vec<_> = talking.map(|client| PollFd::new(client.fd(), PollFlags::OUT)).collect();
+            if poll(&mut fds, Some(&timeout)).is_err_and(|error| error != Errno::INTR) {
+                break;
+            }
+            drop(fds);
+            self.flush(now);
+        }
+    }
+
+    /// One poll and what follows from it. Returns whether `wake` or `stop` is readable.
+    fn serve_once(&mut self, wake: BorrowedFd<'_>, stop: BorrowedFd<'_>, left: Option<Duration>) -> io::Result<bool> {
+        let now = (self.clock)();
+        let listening = self.hello.is_some() && now >= self.paused_until;
+        let deadlines = self.clients.iter().filter_map(Client::deadline);
+        let next = deadlines.chain((now < self.paused_until).then_some(self.paused_until)).min();
+        let left = [left, next.map(|at| Duration::from_nanos(at.saturating_sub(now)))].into_iter().flatten().min();
+        let timeout = left.map(|left| Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos() as _ });
+
+        let mut events = [PollFlags::empty(); OTHERS + Limits::MAX_CLIENTS];
+        {
+            let mut fds: [PollFd<'_>; OTHERS + Limits::MAX_CLIENTS] =
+                std::array::from_fn(|i| match (i, i.checked_sub(OTHERS).and_then(|i| self.clients.get(i))) {
+                    (0, _) => PollFd::from_borrowed_fd(wake, PollFlags::IN),
+                    (2, _) if listening => PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN),
+                    (_, Some(client)) => PollFd::new(client.fd(), interest(client)),
+                    // Also what fills up the array; only the first of them is asked.
+                    _ => PollFd::from_borrowed_fd(stop, PollFlags::IN),
+                });
+            let used = fds.get_mut(..OTHERS + self.clients.len()).unwrap_or_default();
+            match poll(used, timeout.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            for (events, fd) in events.iter_mut().zip(used) {
+                *events = fd.revents();
+            }
+        }
+        let (others, clients) = events.split_at(OTHERS);
+        let now = (self.clock)();
+        self.serve_clients(clients, now);
+        if listening && others.get(2).is_some_and(|events| !events.is_empty()) {
+            self.accept(now);
+        }
+        Ok(others.iter().take(2).any(|events| !events.is_empty()))
+    }
+
+    fn serve_clients(&mut self, events: &[PollFlags], now: u64) {
+        let Some(hello) = &self.hello else { return };
+        let before = self.clients.len();
+        let metrics = &self.metrics;
+        let mut events = events.iter().copied();
+        self.clients.retain_mut(|client| {
+            let events = events.next().unwrap_or(PollFlags::empty());
+            let stays = serve(client, events, hello, now, metrics);
+            if !stays {
+                log::info!("client {} is gone", client.name);
+            }
+            stays
+        });
+        if self.clients.len() != before {
+            self.metrics.clients(self.clients.len());
+        }
+    }
+
+    /// Sends to everybody what goes without waiting.
+    fn flush(&mut self, now: u64) {
+        // A client that is gone stays until the next poll tells so: nothing is closed here.
+        for client in self.clients.iter_mut().filter(|client| client.has_output()) {
+            let _ = client.send(now);
+        }
+    }
+
+    fn accept(&mut self, now: u64) {
+        for _ in 0..ACCEPTS {
+            match accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                Ok(fd) => self.greet(fd, now),
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(error) => {
+                    log::warn!("can't accept a client: {error}");
+                    self.paused_until = now.saturating_add(PAUSE_NS);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn greet(&mut self, fd: OwnedFd, now: u64) {
+        let Some(hello) = &mut self.hello else { return };
+        self.connections += 1;
+        self.metrics.client_connected();
+        let name = match socket_peercred(&fd) {
+            Ok(peer) => format!("{} (uid {}, pid {})", self.connections, peer.uid.as_raw(), peer.pid.as_raw_pid()),
+            Err(_) => format!("{} (unknown uid)", self.connections),
+        };
+        if self.clients.len() >= self.limits.clients {
+            log::warn!("client {name} refused: {} are connected", self.clients.len());
+            self.metrics.client_refused();
+            let message = format!("{} clients are connected, no room for more: try again later", self.limits.clients);
+            // An empty socket has room for a line; if not, the closed connection says enough.
+            let _ = send(&fd, &encode(&Message::Error { message }), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+            return;
+        }
+        log::info!("client {name} connected");
+        hello.realtime_offset_ns = clock::realtime_offset_ns();
+        let mut client = Client::new(fd, name, hello, self.limits, now);
+        client.offer_line(encode(&Message::Hello(hello.clone())), now);
+        // If it is gone already, poll tells.
+        let _ = client.send(now);
+        self.clients.push(client);
+        self.metrics.clients(self.clients.len());
+    }
+}
+
+fn interest(client: &Client) -> PollFlags {
+    let input = if client.reads() { PollFlags::IN } else { PollFlags::empty() };
+    let output = if client.has_output() { PollFlags::OUT } else { PollFlags::empty() };
+    input | output
+}
+
+/// One client's turn. Returns whether it stays.
+fn serve(client: &mut Client, events: PollFlags, hello: &Hello, now: u64, metrics: &Metrics) -> bool {
+    // Both directions are shut down: nobody is there any more.
+    if events.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) || client.is_over(now) {
+        return false;
+    }
+    if events.contains(PollFlags::IN) && client.reads() && client.receive().is_err() {
+        return false;
+    }
+    if client.has_output() && client.send(now).is_err() {
+        return false;
+    }
+    // Also requests that were received while the queue had no room for their answers.
+    if client.answer(hello, now) {
+        log::warn!("client {} sent a line that is too long: closing", client.name);
+        metrics.client_expelled();
+    }
+    if client.is_overdue(now) {
+        log::warn!("client {} does not read: closing", client.name);
+        metrics.client_expelled();
+        client.dismiss(&Message::Bye { reason: "too slow: messages waited for too long".into() }, now);
+    }
+    !client.has_output() || client.send(now).is_ok()
+}
+
+/// A block that nobody holds, or a new one, with this result in it.
+fn encoded(blocks: &mut Vec<Arc<Block>>, result: &ResultMessage, planes: &[Plane], wanted: TaskMask) -> Arc<Block> {
+    // A slow client can hold each of its messages in another block; no more than that are ever made.
+    if !blocks.iter().any(|block| Arc::strong_count(block) == 1) {
+        blocks.push(Arc::default());
+    }
+    let free = blocks.iter_mut().find(|block| Arc::strong_count(block) == 1);
+    let Some(block) = free else { return Arc::default() };
+    if let Some(block) = Arc::get_mut(block)
+        && let Err(error) = block.encode(result, planes, wanted)
+    {
+        // Only a fault in a Serialize can do this: vectors take what they are given.
+        log::error!("can't encode a result: {error}");
+    }
+    block.clone()
+}

@@ -1,0 +1,188 @@
+//! Where the results socket lies and how it gets there.
+//!
+//! It never takes a path away from a daemon that answers, nor from a file that is no socket, and nobody can connect
+//! before mode and group are set.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Gid, Mode};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind as bind_fd, connect, listen, socket_with,
+};
+
+/// Mode of the socket: its user and its group may connect.
+pub const MODE: u32 = 0o660;
+/// Group of the socket, where the system has it.
+pub const GROUP: &str = "milad";
+const BACKLOG: i32 = 128;
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// Another daemon has it.
+    #[error("{0} is in use by a running program (another milad?): stop it, or choose another path with --socket")]
+    Live(PathBuf),
+    /// Not ours to remove.
+    #[error("{0} exists and is not a socket: remove it, or choose another path with --socket")]
+    InTheWay(PathBuf),
+    /// `sockaddr_un` has room for 107 bytes.
+    #[error("{path} is {bytes} bytes long, a socket's path has at most 107: choose a shorter one with --socket")]
+    TooLong {
+        /// The path.
+        path: PathBuf,
+        /// Its length.
+        bytes: usize,
+    },
+    /// The folder is not there.
+    #[error("the folder of {0} does not exist: create it, or choose another path with --socket")]
+    NoFolder(PathBuf),
+    /// Whatever else.
+    #[error("can't {doing} {path}: {source}")]
+    System {
+        /// What was tried.
+        doing: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+}
+
+/// A listening socket. One that was bound here is unlinked when dropped; one that was passed in stays.
+#[derive(Debug)]
+pub struct ListeningSocket {
+    listener: UnixListener,
+    /// The path, and the file's device and inode: somebody else's file at the same path is left alone.
+    bound: Option<(PathBuf, u64, u64)>,
+}
+
+impl ListeningSocket {
+    /// The listener.
+    pub fn listener(&self) -> &UnixListener {
+        &self.listener
+    }
+
+    /// Where it was bound; `None` when it was passed in.
+    pub fn path(&self) -> Option<&Path> {
+        self.bound.as_ref().map(|(path, ..)| path.as_path())
+    }
+}
+
+impl From<UnixListener> for ListeningSocket {
+    /// A socket that the service manager passed.
+    fn from(listener: UnixListener) -> Self {
+        ListeningSocket { listener, bound: None }
+    }
+}
+
+impl AsFd for ListeningSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
+impl Drop for ListeningSocket {
+    fn drop(&mut self) {
+        if let Some((path, device, inode)) = &self.bound
+            && fs::symlink_metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == (*device, *inode))
+        {
+            // Left behind it is stale, and replaced by the next start.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Binds and listens at `path`. A stale socket there is replaced. `group`: given to it where the system has that group.
+pub fn bind(path: &Path, mode: u32, group: Option<&str>) -> Result<ListeningSocket, SocketError> {
+    let system = |doing, error: io::Error| SocketError::System { doing, path: path.to_owned(), source: error };
+    let address = SocketAddrUnix::new(path).map_err(|error| match error {
+        Errno::NAMETOOLONG => {
+            SocketError::TooLong { path: path.to_owned(), bytes: path.as_os_str().as_encoded_bytes().len() }
+        }
+        error => system("use as a socket's path", error.into()),
+    })?;
+    if path.as_os_str().is_empty() {
+        return Err(system("use as a socket's path", io::ErrorKind::InvalidInput.into()));
+    }
+    let new =
+        || socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None);
+    let fd = new().map_err(|error| system("make a socket for", error.into()))?;
+    let mut bound = bind_fd(&fd, &address);
+    if bound == Err(Errno::ADDRINUSE) {
+        let found = fs::symlink_metadata(path).map_err(|error| system("look at", error))?;
+        if !found.file_type().is_socket() {
+            return Err(SocketError::InTheWay(path.to_owned()));
+        }
+        // Refused means that nobody listens. Without blocking: a daemon with a full queue says AGAIN.
+        let probe = new().map_err(|error| system("make a socket for", error.into()))?;
+        match connect(&probe, &address) {
+            Err(Errno::CONNREFUSED) => {}
+            Ok(()) | Err(Errno::AGAIN | Errno::INPROGRESS) => return Err(SocketError::Live(path.to_owned())),
+            Err(error) => return Err(system("find out who uses", error.into())),
+        }
+        fs::remove_file(path).map_err(|error| system("remove the stale socket", error))?;
+        bound = bind_fd(&fd, &address);
+    }
+    bound.map_err(|error| match error {
+        Errno::NOENT => SocketError::NoFolder(path.to_owned()),
+        Errno::ADDRINUSE => SocketError::Live(path.to_owned()),
+        error => system("bind", error.into()),
+    })?;
+    let made = fs::symlink_metadata(path).map_err(|error| system("look at", error))?;
+    let listener = UnixListener::from(fd);
+    let socket = ListeningSocket { listener, bound: Some((path.to_owned(), made.dev(), made.ino())) };
+    // Before anybody can connect, that is before listening.
+    if let Some(gid) = group.and_then(group_id)
+        && let Err(error) = rustix::fs::chown(path, None, Some(gid))
+    {
+        log::warn!("can't give {} to group {}: {error}; only its own group may connect", path.display(), gid.as_raw());
+    }
+    rustix::fs::chmod(path, Mode::from_raw_mode(mode)).map_err(|error| system("set the mode of", error.into()))?;
+    listen(&socket.listener, BACKLOG).map_err(|error| system("listen on", error.into()))?;
+    Ok(socket)
+}
+
+/// The path to use where none is given: the service's folder where we may write to it, else the user's runtime folder,
+/// else a folder of our own in the folder for temporary files.
+pub fn default_path() -> Result<PathBuf, SocketError> {
+    let service = Path::new("/run/milad");
+    if service.is_dir() && rustix::fs::access(service, rustix::fs::Access::WRITE_OK).is_ok() {
+        return Ok(service.join("results.sock"));
+    }
+    if let Some(folder) = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| Path::new(folder).is_dir()) {
+        return Ok(Path::new(&folder).join("milad.sock"));
+    }
+    private_folder().map(|folder| folder.join("milad.sock"))
+}
+
+/// A folder that only this user can enter. Others can't be trusted in a folder that all may write to: it must be ours.
+fn private_folder() -> Result<PathBuf, SocketError> {
+    let uid = rustix::process::geteuid().as_raw();
+    let folder = std::env::temp_dir().join(format!("milad-{uid}"));
+    let system = |doing, source| SocketError::System { doing, path: folder.clone(), source };
+    match fs::DirBuilder::new().mode(0o700).create(&folder) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(system("create the private folder", error)),
+    }
+    let found = fs::symlink_metadata(&folder).map_err(|error| system("look at", error))?;
+    if !found.is_dir() || found.uid() != uid || found.mode() & 0o077 != 0 {
+        let source = io::Error::other("expected a folder that belongs to this user alone (mode 0700)");
+        return Err(system("use the private folder", source));
+    }
+    Ok(folder)
+}
+
+/// A group's number from `/etc/group`; other sources of groups are not asked.
+fn group_id(name: &str) -> Option<Gid> {
+    let text = fs::read_to_string("/etc/group").ok()?;
+    let fields = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let id = fields.filter(|f| f.first() == Some(&name)).find_map(|f| f.get(2)?.parse().ok())?;
+    Some(Gid::from_raw(id))
+}

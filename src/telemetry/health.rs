@@ -1,0 +1,134 @@
+//! Whether the daemon is alive and ready, told by the pipeline and asked by whoever watches.
+//!
+//! It never reports an old result as fresh: readiness is computed from times when it is asked for.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// What the pipeline last did; all in atomics, shared by `Arc`.
+#[derive(Debug)]
+pub struct Health {
+    alive: AtomicBool,
+    /// 0: never. Times are `CLOCK_MONOTONIC` nanoseconds.
+    published_ns: AtomicU64,
+    keyframe_ns: AtomicU64,
+    frame_limit_ns: AtomicU64,
+    keyframe_limit_ns: AtomicU64,
+}
+
+/// Why the daemon is not ready.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum NotReady {
+    /// The pipeline ended.
+    #[error("the pipeline does not run")]
+    Dead,
+    /// Nothing was published yet.
+    #[error("no frame published yet")]
+    NoFrame,
+    /// The newest published frame is too old.
+    #[error("newest frame published {age_s:.1} s ago, expected within {limit_s:.1} s")]
+    StaleFrame {
+        /// Seconds since.
+        age_s: f64,
+        /// Seconds allowed.
+        limit_s: f64,
+    },
+    /// No keyframe is done yet.
+    #[error("no keyframe finished yet")]
+    NoKeyframe,
+    /// The newest keyframe is too old.
+    #[error("newest keyframe captured {age_s:.1} s ago, expected within {limit_s:.1} s")]
+    StaleKeyframe {
+        /// Seconds since.
+        age_s: f64,
+        /// Seconds allowed.
+        limit_s: f64,
+    },
+}
+
+impl Health {
+    /// Alive, not ready; ready needs a frame published within `frame_limit` and a keyframe captured within `keyframe_limit`.
+    pub fn new(frame_limit: Duration, keyframe_limit: Duration) -> Health {
+        let health = Health {
+            alive: AtomicBool::new(true),
+            published_ns: AtomicU64::new(0),
+            keyframe_ns: AtomicU64::new(0),
+            frame_limit_ns: AtomicU64::new(0),
+            keyframe_limit_ns: AtomicU64::new(0),
+        };
+        health.set_limits(frame_limit, keyframe_limit);
+        health
+    }
+
+    /// Other limits, say because the keyframe interval changed.
+    pub fn set_limits(&self, frame_limit: Duration, keyframe_limit: Duration) {
+        let ns = |limit: Duration| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        self.frame_limit_ns.store(ns(frame_limit), Relaxed);
+        self.keyframe_limit_ns.store(ns(keyframe_limit), Relaxed);
+    }
+
+    /// Whether the pipeline's threads run.
+    pub fn set_alive(&self, alive: bool) {
+        self.alive.store(alive, Relaxed);
+    }
+
+    /// A result was published at this time.
+    pub fn published(&self, published_ns: u64) {
+        self.published_ns.store(published_ns, Relaxed);
+    }
+
+    /// The keyframe in force was captured at this time.
+    pub fn keyframe(&self, captured_ns: u64) {
+        self.keyframe_ns.store(captured_ns, Relaxed);
+    }
+
+    /// Whether the pipeline's threads run.
+    pub fn alive(&self) -> bool {
+        self.alive.load(Relaxed)
+    }
+
+    /// Whether what clients get now is fresh.
+    pub fn ready(&self, now_ns: u64) -> Result<(), NotReady> {
+        if !self.alive() {
+            return Err(NotReady::Dead);
+        }
+        let overdue = |since: &AtomicU64, limit: &AtomicU64| match since.load(Relaxed) {
+            0 => Some(None),
+            since => {
+                let (age, limit) = (now_ns.saturating_sub(since), limit.load(Relaxed));
+                (age > limit).then_some(Some((age as f64 * 1e-9, limit as f64 * 1e-9)))
+            }
+        };
+        match overdue(&self.published_ns, &self.frame_limit_ns) {
+            Some(None) => return Err(NotReady::NoFrame),
+            Some(Some((age_s, limit_s))) => return Err(NotReady::StaleFrame { age_s, limit_s }),
+            None => {}
+        }
+        match overdue(&self.keyframe_ns, &self.keyframe_limit_ns) {
+            Some(None) => Err(NotReady::NoKeyframe),
+            Some(Some((age_s, limit_s))) => Err(NotReady::StaleKeyframe { age_s, limit_s }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_needs_a_fresh_frame_and_a_fresh_keyframe() {
+        const S: u64 = 1_000_000_000;
+        let health = Health::new(Duration::from_secs(1), Duration::from_secs(5));
+        assert_eq!(health.ready(10 * S), Err(NotReady::NoFrame));
+        health.published(10 * S);
+        assert_eq!(health.ready(10 * S), Err(NotReady::NoKeyframe));
+        health.keyframe(9 * S);
+        assert_eq!(health.ready(11 * S), Ok(()));
+        assert_eq!(health.ready(12 * S), Err(NotReady::StaleFrame { age_s: 2.0, limit_s: 1.0 }));
+        health.published(15 * S);
+        assert_eq!(health.ready(15 * S), Err(NotReady::StaleKeyframe { age_s: 6.0, limit_s: 5.0 }));
+        health.set_alive(false);
+        assert_eq!(health.ready(15 * S), Err(NotReady::Dead));
+    }
+}
