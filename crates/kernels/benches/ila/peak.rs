@@ -1,0 +1,87 @@
+//! The most multiply-adds that one core does with an instruction set: independent chains in registers, nothing loaded.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use milad_kernels::cpu::Isa;
+
+/// FLOP/s of a short burst (about 0.1 ms), a multiply-add counting as two.
+pub fn burst(isa: Isa) -> f64 {
+    const ROUNDS: usize = 12_000;
+    let start = Instant::now();
+    let flops = match isa {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the caller only asks for what the CPU has.
+        Isa::Avx512 => unsafe { avx512(ROUNDS) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::Avx2 => unsafe { avx2(ROUNDS) },
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => neon(ROUNDS),
+        _ => portable(ROUNDS),
+    };
+    flops / start.elapsed().as_secs_f64()
+}
+
+/// Twelve chains: more than latency times throughput of any core so far, and few enough for sixteen registers.
+const CHAINS: usize = 12;
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn avx512(rounds: usize) -> f64 {
+    use std::arch::x86_64::*;
+    let (a, b) = (_mm512_set1_ps(black_box(0.999)), _mm512_set1_ps(black_box(0.001)));
+    let mut sums = [_mm512_set1_ps(black_box(1.0)); CHAINS];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = _mm512_fmadd_ps(*sum, a, b);
+        }
+    }
+    black_box(sums.map(|sum| _mm512_reduce_add_ps(sum)));
+    (rounds * CHAINS * 16 * 2) as f64
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2(rounds: usize) -> f64 {
+    use std::arch::x86_64::*;
+    let (a, b) = (_mm256_set1_ps(black_box(0.999)), _mm256_set1_ps(black_box(0.001)));
+    let mut sums = [_mm256_set1_ps(black_box(1.0)); CHAINS];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = _mm256_fmadd_ps(*sum, a, b);
+        }
+    }
+    black_box(sums.map(|sum| _mm256_cvtss_f32(sum)));
+    (rounds * CHAINS * 8 * 2) as f64
+}
+
+#[cfg(target_arch = "aarch64")]
+fn neon(rounds: usize) -> f64 {
+    use std::arch::aarch64::*;
+    // SAFETY: NEON is part of the target; these only compute.
+    unsafe {
+        let (a, b) = (vdupq_n_f32(black_box(0.999)), vdupq_n_f32(black_box(0.001)));
+        let mut sums = [vdupq_n_f32(black_box(1.0)); CHAINS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = vfmaq_f32(b, *sum, a);
+            }
+        }
+        black_box(sums.map(|sum| vaddvq_f32(sum)));
+    }
+    (rounds * CHAINS * 4 * 2) as f64
+}
+
+/// A multiplication and an addition, as the compiler vectorises them for the target's baseline.
+fn portable(rounds: usize) -> f64 {
+    let (a, b) = (black_box(0.999f32), black_box(0.001f32));
+    let mut sums = [[black_box(1.0f32); 4]; CHAINS];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = sum.map(|x| x * a + b);
+        }
+    }
+    black_box(sums);
+    (rounds * CHAINS * 4 * 2) as f64
+}
