@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::table::kernels;
+use super::table::{Family, kernels};
 use super::tiles::Simd;
 use crate::cpu::Isa;
 
@@ -78,4 +78,7 @@ impl Simd for Avx2 {
     }
 }
 
-kernels!("avx2", Isa::Avx2, Avx2, [target_feature(enable = "avx2,fma")], offsets: [1 2 3 4 5 6], channels: [1 2 3 4 5 6]);
+/// What serves this instruction set.
+pub(super) static FAMILY: Family = Family { name: "avx2", isa: Isa::Avx2, wide: &KERNELS, narrow: None };
+
+kernels!(Avx2, [target_feature(enable = "avx2,fma")], rows: 2, offsets: [1: [1 2 3 4 5 6] 2: [1 2 3 4 5 6]], channels: [1 2 3 4 5 6]);

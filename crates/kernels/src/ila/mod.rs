@@ -22,18 +22,19 @@
 //! |---|---|
 //! | [`shape`](Shape) | sizes, their checks, their errors |
 //! | `packed` | keys and values as the kernels read them |
-//! | `driver` | the walk over heads, blocks of pixels and key rows; the same for every instruction set |
+//! | `attention` | what an attention holds, and a run over all tiles |
+//! | `walk` | one tile: queries, key rows, softmax, values; the same for every instruction set |
 //! | `tiles` | the three inner loops, written once over a vector type |
 //! | `table` | which functions serve which instruction set |
 //! | `portable`, `avx2`, `avx512`, `neon`, `neon32` | one instruction set each |
 //!
 //! A NaN in an input gives NaN where it is looked at, never a panic. Nothing here allocates after [`Attention::new`].
 
+mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-mod driver;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 #[cfg(target_arch = "arm")]
@@ -43,6 +44,7 @@ mod portable;
 mod shape;
 mod table;
 mod tiles;
+mod walk;
 
-pub use driver::Attention;
+pub use attention::Attention;
 pub use shape::{Shape, ShapeError};

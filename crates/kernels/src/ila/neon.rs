@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::table::kernels;
+use super::table::{Family, kernels};
 use super::tiles::Simd;
 use crate::cpu::Isa;
 
@@ -78,4 +78,7 @@ impl Simd for Neon {
     }
 }
 
-kernels!("neon", Isa::Neon, Neon, [target_feature(enable = "neon")], offsets: [1 2 3 4 5 6 7 8 9], channels: [1 2 3 4 5 6 7 8]);
+/// What serves this instruction set.
+pub(super) static FAMILY: Family = Family { name: "neon", isa: Isa::Neon, wide: &KERNELS, narrow: None };
+
+kernels!(Neon, [target_feature(enable = "neon")], rows: 4, offsets: [1: [1 2 3 4 5 6 7 8 9] 2: [1 2 3 4 5 6 7 8 9] 3: [1 2 3 4 5 6 7] 4: [1 2 3 4 5]], channels: [1 2 3 4 5]);

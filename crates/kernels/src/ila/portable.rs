@@ -1,6 +1,6 @@
 //! Local attention in plain Rust: what every CPU runs, and what the others are compared with.
 
-use super::table::kernels;
+use super::table::{Family, kernels};
 use super::tiles::Simd;
 use crate::cpu::Isa;
 
@@ -72,4 +72,7 @@ impl Simd for Portable {
     }
 }
 
-kernels!("portable", Isa::Portable, Portable, [], offsets: [1 2 3 4 5], channels: [1 2 3 4 5 6]);
+/// What serves this instruction set.
+pub(super) static FAMILY: Family = Family { name: "portable", isa: Isa::Portable, wide: &KERNELS, narrow: None };
+
+kernels!(Portable, [], rows: 2, offsets: [1: [1 2 3 4 5] 2: [1 2 3 4 5]], channels: [1 2 3 4 5 6]);

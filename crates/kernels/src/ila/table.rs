@@ -3,31 +3,47 @@
 use super::tiles::{Exponentials, LoadQueries, Logits, Values};
 use crate::cpu::Isa;
 
-/// Query rows of a tile.
-pub(super) const ROWS: usize = 2;
+/// The most query rows that a tile has.
+pub(super) const MAX_ROWS: usize = 4;
 
-/// The inner loops for one instruction set.
+/// The inner loops for one instruction set and width of vectors.
 ///
 /// # Safety of its functions
 /// Only called when the CPU has the instruction set, and with jobs whose pointers are good for what their fields say.
 pub(super) struct Kernels {
-    /// For logs and benchmarks.
-    pub name: &'static str,
-    /// The instruction set.
-    pub isa: Isa,
     /// Pixels of a block.
     pub lanes: usize,
+    /// R: query rows of a tile, at most [`MAX_ROWS`].
+    pub rows: usize,
     pub load_queries: unsafe fn(&LoadQueries),
     /// `[rows − 1][offsets − 1]`.
-    pub logits: [&'static [unsafe fn(&Logits)]; ROWS],
+    pub logits: &'static [&'static [unsafe fn(&Logits)]],
     pub exponentials: unsafe fn(&Exponentials),
     /// `[channels − 1]`.
     pub values: &'static [unsafe fn(&Values)],
 }
 
-/// Makes a [`Kernels`] of the generic tiles for a vector type.
+impl Kernels {
+    /// R·lanes: elements that one channel, or one offset, of a tile takes.
+    pub fn vectors(&self) -> usize {
+        self.rows * self.lanes
+    }
+}
+
+/// What serves one instruction set.
+pub(super) struct Family {
+    /// For logs and benchmarks.
+    pub name: &'static str,
+    pub isa: Isa,
+    pub wide: &'static Kernels,
+    /// For the end of a row, where half a vector is enough. No more lanes or rows than `wide`.
+    pub narrow: Option<&'static Kernels>,
+}
+
+/// Makes a [`Kernels`] of the generic tiles for a vector type: the features to enable, R, for each number of query rows the numbers of
+/// offsets dx that a call can take, and the numbers of channels.
 macro_rules! kernels {
-    ($name:literal, $isa:expr, $simd:ty, [$($feature:meta)?], offsets: [$($n:literal)*], channels: [$($c:literal)*]) => {
+    ($simd:ty, [$($feature:meta)?], rows: $rows:literal, offsets: [$($r:literal: [$($n:literal)*])*], channels: [$($c:literal)*]) => {
         use crate::ila::table::Kernels;
         use crate::ila::tiles::{self, Exponentials, LoadQueries, Logits, Values};
 
@@ -52,15 +68,14 @@ macro_rules! kernels {
         $(#[$feature])?
         unsafe fn values<const N: usize>(job: &Values) {
             // SAFETY: the instruction set is enabled here; the job is the caller's.
-            unsafe { tiles::values::<$simd, N>(job) }
+            unsafe { tiles::values::<$simd, $rows, N>(job) }
         }
 
         pub(super) static KERNELS: Kernels = Kernels {
-            name: $name,
-            isa: $isa,
             lanes: <$simd as tiles::Simd>::LANES,
+            rows: $rows,
             load_queries,
-            logits: [&[$(logits::<1, $n>),*], &[$(logits::<2, $n>),*]],
+            logits: &[$(&[$(logits::<$r, $n>),*]),*],
             exponentials,
             values: &[$(values::<$c>),*],
         };
@@ -69,19 +84,19 @@ macro_rules! kernels {
 pub(super) use kernels;
 
 /// All that this build has, the least capable first.
-static ALL: &[&Kernels] = &[
-    &super::portable::KERNELS,
+static ALL: &[&Family] = &[
+    &super::portable::FAMILY,
     #[cfg(target_arch = "x86_64")]
-    &super::avx2::KERNELS,
+    &super::avx2::FAMILY,
     #[cfg(target_arch = "x86_64")]
-    &super::avx512::KERNELS,
+    &super::avx512::FAMILY,
     #[cfg(target_arch = "aarch64")]
-    &super::neon::KERNELS,
+    &super::neon::FAMILY,
     #[cfg(target_arch = "arm")]
-    &super::neon32::KERNELS,
+    &super::neon32::FAMILY,
 ];
 
-/// The kernels for an instruction set, if this CPU and this build have it.
-pub(super) fn kernels_for(isa: Isa) -> Option<&'static Kernels> {
-    ALL.iter().copied().find(|kernels| kernels.isa == isa && isa.available())
+/// What serves an instruction set, if this CPU and this build have it.
+pub(super) fn family(isa: Isa) -> Option<&'static Family> {
+    ALL.iter().copied().find(|family| family.isa == isa && isa.available())
 }

@@ -272,27 +272,41 @@ unsafe fn segment<S: Simd, const R: usize, const N: usize, const FIRST: usize, c
     }
 }
 
-/// See [`Values`]. Tiles of two query rows, `N` channels.
+/// See [`Values`]. Tiles of `R` query rows, 4 at most; `N` channels.
 ///
 /// # Safety
 /// As for [`load_queries`].
 #[inline(always)]
-pub(super) unsafe fn values<S: Simd, const N: usize>(job: &Values) {
+pub(super) unsafe fn values<S: Simd, const R: usize, const N: usize>(job: &Values) {
     // SAFETY: passed on from the caller; the output is written at row < rows, channel < N, LANES long.
     unsafe {
-        let mut sums = [[S::splat(0.0); N]; 2];
+        let mut sums = [[S::splat(0.0); N]; R];
         let (mut slots, mut weights) = (job.slots, job.weights);
         for i in 0..job.segment_count {
             let part = *job.segments.add(i);
+            // A loop of its own for each choice of query rows, so that all sums stay in registers; those beyond R fold away.
+            macro_rules! run {
+                ($first:literal, $rows:literal) => {
+                    segment::<S, R, N, $first, $rows>(job, slots, part.slots, weights, &mut sums)
+                };
+            }
             match (part.first, part.rows) {
-                (0, 1) => segment::<S, 2, N, 0, 1>(job, slots, part.slots, weights, &mut sums),
-                (0, _) => segment::<S, 2, N, 0, 2>(job, slots, part.slots, weights, &mut sums),
-                _ => segment::<S, 2, N, 1, 1>(job, slots, part.slots, weights, &mut sums),
+                (0, 1) => run!(0, 1),
+                (0, 2) if R >= 2 => run!(0, 2),
+                (0, 3) if R >= 3 => run!(0, 3),
+                (0, 4) if R >= 4 => run!(0, 4),
+                (1, 1) if R >= 2 => run!(1, 1),
+                (1, 2) if R >= 3 => run!(1, 2),
+                (1, 3) if R >= 4 => run!(1, 3),
+                (2, 1) if R >= 3 => run!(2, 1),
+                (2, 2) if R >= 4 => run!(2, 2),
+                (3, 1) if R >= 4 => run!(3, 1),
+                _ => {}
             }
             slots = slots.add(part.slots);
-            weights = weights.add(part.slots * job.window * 2 * S::LANES);
+            weights = weights.add(part.slots * job.window * R * S::LANES);
         }
-        for row in 0..2 {
+        for row in 0..R {
             if row < job.rows {
                 let inverse = S::load(job.inverse.add(row * S::LANES));
                 for n in 0..N {
