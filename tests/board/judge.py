@@ -1,0 +1,286 @@
+#!/usr/bin/env python3
+"""Judges what the emulated board left behind, by what others say: the kernel's trace of every buffer that the daemon
+took, v4l2-ctl, promtool, and the lines that plain nc was sent. Standard library only; never starts the daemon.
+
+    judge.py FOLDER      last line "N passed, N failed"; exit status 1 unless every test that should be there passed
+"""
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+# A scenario that vanishes must not go unnoticed: how many tests there are, kept by hand.
+EXPECTED_TESTS = 65
+TICK_NS = 40_000_000
+
+tests = []
+
+
+def test(*scenarios):
+    """Registers a check for some scenarios; it fails by raising AssertionError."""
+
+    def register(check):
+        tests.extend((name, check) for name in scenarios)
+        return check
+
+    return register
+
+
+class Run:
+    """What one scenario left."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        lines = self.text("results.jsonl").splitlines()
+        self.messages = [json.loads(line) for line in lines]
+        self.hello = self.messages[0] if self.messages else {}
+        self.results = [m for m in self.messages if m["type"] == "result"]
+
+    def text(self, name):
+        return (self.folder / name).read_text()
+
+    def of_type(self, kind):
+        return [m for m in self.messages if m["type"] == kind]
+
+    def buffers(self):
+        """Every buffer that left the driver: (sequence, capture time, whether flagged as bad), in order."""
+        buffers = []
+        for line in self.text("trace").splitlines():
+            if " v4l2_dqbuf: " not in line:
+                continue
+            field = dict(re.findall(r"(\w+) = ([^,]*)", line))
+            time = int(field["timestamp"])
+            buffers.append((int(field["sequence"]), time, "ERROR" in field["flags"].split("|")))
+        return buffers
+
+    def streams(self):
+        """The buffers, parted where the driver's count began again."""
+        streams = []
+        for buffer in self.buffers():
+            if not streams or buffer[0] <= streams[-1][-1][0]:
+                streams.append([])
+            streams[-1].append(buffer)
+        return streams
+
+    def summary(self):
+        """The daemon's closing line: {'captured': 31, 'dropped{prepare,replaced}': 2, ...}"""
+        lines = re.findall(r"captured=\d+ published=\d+.*", self.text("log"))
+        assert lines, "no closing line in the log"
+        pairs = re.findall(r"([a-z_]+(?:\{[a-z,]+\})?)=(\d+)", lines[-1])
+        return {name: int(count) for name, count in pairs}
+
+    def dropped(self):
+        return sum(count for name, count in self.summary().items() if name.startswith("dropped"))
+
+    def metrics(self, name="metrics-last"):
+        series = {}
+        for line in self.text(name).splitlines():
+            if line and not line.startswith("#"):
+                key, value = line.rsplit(" ", 1)
+                series[key] = float(value)
+        return series
+
+
+def equal(found, expected, what):
+    assert found == expected, f"{what}: {found}, expected {expected}"
+
+
+STREAMING = [
+    "camera-comes-late",
+    "yuyv",
+    "nv12",
+    "multi-planar",
+    "other-format-and-size",
+    "dropped-buffers",
+    "error-flag",
+    "disconnect",
+]
+GEOMETRY = {
+    "yuyv": ("YUYV", 640, 360),
+    "nv12": ("NV12", 640, 360),
+    "multi-planar": ("NV12", 640, 360),
+    "other-format-and-size": ("RGB3", 320, 180),
+}
+
+
+@test(*STREAMING)
+def ends_well(run):
+    equal(run.text("status").strip(), "0", "exit status")
+    equal(run.messages[0]["type"], "hello", "first message")
+    equal(run.messages[-1]["type"], "bye", "last message")
+    equal(len(run.of_type("hello")), 1, "greetings")
+    equal(len(run.of_type("bye")), 1, "goodbyes")
+    assert not (run.folder / "scrape-errors").exists(), "a scrape got no answer"
+
+
+@test(*STREAMING)
+def every_frame_is_accounted_for(run):
+    said, streams = run.summary(), run.streams()
+    captured = sum(len(stream) for stream in streams)
+    span = sum(stream[-1][0] - stream[0][0] + 1 for stream in streams)
+    equal(said["captured"], captured, "captured frames, by the kernel's trace")
+    equal(said["driver_span"], span, "span of the driver's sequence, by the kernel's trace")
+    equal(said["captured"] + said["driver_gaps"], span, "captured + driver gaps")
+    equal(said["published"] + run.dropped() + said["in_flight"], captured, "published + dropped + in flight")
+    equal(said["in_flight"], 0, "frames in flight after the end")
+
+
+@test(*STREAMING)
+def every_result_is_of_a_buffer_of_its_own(run):
+    assert len(run.results) >= 20, f"{len(run.results)} results"
+    times = Counter((sequence, time) for sequence, time, bad in run.buffers() if not bad)
+    for result in run.results:
+        key = (result["driver_sequence"], result["captured_ns"])
+        assert times[key] == 1, f"no good buffer has driver sequence and time {key}, or a result came twice"
+        times[key] -= 1
+    for before, after in zip(run.results, run.results[1:]):
+        assert after["sequence"] > before["sequence"], f"sequence went from {before['sequence']} to {after['sequence']}"
+        assert after["epoch"] >= before["epoch"], "epoch went back"
+        assert after["published_ns"] >= after["captured_ns"], "published before it was captured"
+
+
+@test(*STREAMING)
+def sequences_count_captured_frames(run):
+    """Between two results of an epoch the daemon's count grows by the buffers that the kernel handed out."""
+    order = {(sequence, time): place for place, (sequence, time, _) in enumerate(run.buffers())}
+    first = run.results[0]
+    offset = order[first["driver_sequence"], first["captured_ns"]] - first["sequence"]
+    for result in run.results:
+        place = order[result["driver_sequence"], result["captured_ns"]]
+        equal(result["sequence"], place - offset, f"sequence of buffer {place}")
+
+
+@test(*STREAMING)
+def keyframes_are_older_than_their_results(run):
+    with_one = [r for r in run.results if r["keyframe"]]
+    assert with_one, "no result rests on a keyframe"
+    sequences = {r["sequence"]: r for r in run.results}
+    for result in with_one:
+        key = result["keyframe"]
+        equal(result["sequence"] - key["sequence"], key["age_frames"], "age in frames")
+        assert key["age_frames"] > 0 and key["age_ms"] > 0, f"a keyframe that is not older: {key}"
+        if key["sequence"] in sequences:
+            age = (result["captured_ns"] - sequences[key["sequence"]]["captured_ns"]) / 1e6
+            assert abs(age - key["age_ms"]) < 0.1, f"age {key['age_ms']} ms, by capture times {age} ms"
+
+
+@test(*STREAMING)
+def metrics_say_the_same(run):
+    said, series = run.summary(), run.metrics()
+    # The scrape came before the end, so that it may lack the last frames and never has more.
+    for name, key in [("milad_frames_captured_total", "captured"), ("milad_frames_published_total", "published"),
+                      ("milad_driver_gap_frames_total", "driver_gaps")]:
+        assert 0 < series[name] + 1 <= said[key] + 1, f"{name} {series[name]}, in the end {said[key]}"
+    equal(series["milad_camera_up"], 1, "camera up")
+    equal(series["milad_clients"], 1, "clients")
+    equal(series["milad_keyframe_interval_frames"], 5, "keyframe interval")
+    assert series["milad_keyframes_total"] >= 1, "no keyframe"
+    for name in ("metrics-first", "metrics-last"):
+        told = subprocess.run(["promtool", "check", "metrics"], input=run.text(name), capture_output=True, text=True)
+        equal((told.returncode, told.stdout + told.stderr), (0, ""), f"promtool on {name}")
+    bare = [{key.split("{")[0] if "info" in key else key for key in run.metrics(n)} for n in ("metrics-first", "metrics-last")]
+    equal(sorted(bare[0] ^ bare[1]), [], "series that were not there at the first scrape, or went")
+
+
+@test(*GEOMETRY)
+def the_driver_was_set_as_configured_and_clients_are_told(run):
+    fourcc, width, height = GEOMETRY[run.folder.name]
+    driver = run.text("driver")
+    assert re.search(rf"Width/Height\s*: {width}/{height}\n", driver), driver
+    assert re.search(rf"Pixel Format\s*: '{fourcc}'", driver), driver
+    # vivid starts at 5 frames a second.
+    assert "Frames per second: 25.000 (25/1)" in driver, driver
+    camera = run.hello["camera"] or next(m["camera"] for m in run.of_type("camera") if m["state"] != "lost")
+    told = tuple(camera[key] for key in ("format", "width", "height", "interval_ns"))
+    equal(told, (fourcc, width, height, TICK_NS), "the camera in hello")
+
+
+@test("multi-planar")
+def the_multi_planar_interface_was_used(run):
+    assert "VIDEO_CAPTURE_MPLANE" in run.text("trace")
+
+
+@test("camera-comes-late")
+def the_daemon_serves_before_there_is_a_camera(run):
+    equal(run.hello["camera"], None, "the camera in hello")
+    equal(run.metrics("metrics-first")["milad_camera_up"], 0, "camera up, before")
+    states = [m["state"] for m in run.of_type("camera")]
+    assert states and states[-1] != "lost", f"camera messages: {states}"
+
+
+@test("dropped-buffers")
+def half_of_the_buffers_missing_are_gaps(run):
+    said = run.summary()
+    gaps = said["driver_gaps"]
+    between = [r for r in run.results][9:-10]
+    equal(run.metrics()["milad_driver_gap_frames_total"], gaps, "gaps at the last scrape")
+    assert len(between) >= 40 and gaps >= 20, f"{gaps} gaps with half of the buffers dropped"
+
+
+@test("error-flag")
+def flagged_buffers_are_bad_frames(run):
+    flagged = [sequence for sequence, _, bad in run.buffers() if bad]
+    equal(len(flagged), 5, "buffers that the driver flagged")
+    equal(run.metrics()["milad_frames_bad_total"], 5, "bad frames")
+    equal(run.summary()["dropped{capture,corrupt}"], 5, "frames dropped as corrupt")
+    seen = {r["driver_sequence"] for r in run.results}
+    assert not seen & set(flagged), "a result from a flagged buffer"
+
+
+@test("disconnect")
+def a_camera_that_goes_comes_back_with_a_new_epoch(run):
+    states = [(m["state"] == "lost", m["epoch"]) for m in run.of_type("camera")]
+    losses = [epoch for lost, epoch in states if lost]
+    equal(len(losses), 2, "times that the camera was told lost")
+    assert all(m["reason"] for m in run.of_type("camera") if m["state"] == "lost"), "a loss without a reason"
+    epochs = sorted({r["epoch"] for r in run.results})
+    equal(len(epochs), 3, "epochs among the results")
+    equal(epochs[:2], losses, "the epochs that ended")
+    equal(len(run.streams()), 3, "streams, by the kernel's trace")
+    equal(run.metrics()["milad_camera_reconnects_total"], 2, "reconnects")
+    kinds = [(m["type"], m.get("state"), m.get("epoch")) for m in run.messages]
+    for old, new in zip(epochs, epochs[1:]):
+        lost = kinds.index(("camera", "lost", old))
+        after = [kind for kind in kinds[lost:] if kind[0] == "result"]
+        assert after[0][2] == new, f"a result of epoch {after[0][2]} after epoch {old} was told lost"
+
+
+@test("devices")
+def cameras_are_listed(run):
+    equal(run.text("status").strip(), "0", "exit status")
+    listed = run.text("stdout")
+    for number in range(3):
+        assert f"/dev/video{number}" in listed, f"no /dev/video{number} in:\n{listed}"
+    for word in ("YUYV", "NV12", "640x360"):
+        assert word in listed.replace("×", "x"), f"no {word} in:\n{listed}"
+
+
+def main():
+    out = Path(sys.argv[1])
+    passed = failed = 0
+    runs = {}
+    for number, (scenario, check) in enumerate(tests, 1):
+        title = f"{scenario}: {check.__name__.replace('_', ' ')}"
+        try:
+            if scenario not in runs:
+                runs[scenario] = Run(out / scenario)
+            check(runs[scenario])
+            passed += 1
+            print(f"ok {number} - {title}")
+        except Exception as error:  # whatever is missing or odd is a failure of this one test
+            failed += 1
+            print(f"not ok {number} - {title}\n    {type(error).__name__}: {error}")
+    if len(tests) != EXPECTED_TESTS:
+        failed += 1
+        print(f"not ok - {len(tests)} tests are defined, expected {EXPECTED_TESTS}")
+    if not (out / "finished").exists() or (out / "finished").read_text().strip() != "0":
+        failed += 1
+        print("not ok - the board did not come to the end of its scenarios")
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+main()
