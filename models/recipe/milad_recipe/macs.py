@@ -1,0 +1,35 @@
+"""Multiply-accumulates of an ONNX network: Conv, MatMul, Gemm, and the attention at H·W·T·(2r+1)²·(Cq+Cv). Nothing else counts."""
+
+import math
+
+import onnx
+from onnx import helper
+
+from .ila import OP_TYPE
+
+
+def count(model: bytes) -> int:
+    """Of one run. Shapes must be static, as `export` makes them."""
+    inferred = onnx.shape_inference.infer_shapes(onnx.load_from_string(model), strict_mode=True)
+    graph = inferred.graph
+    shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        shapes[value.name] = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+    return sum(_of_node(node, shapes) for node in graph.node)
+
+
+def _of_node(node, shapes) -> int:
+    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    match node.op_type:
+        case "Conv":
+            return math.prod(shapes[node.output[0]]) * math.prod(shapes[node.input[1]][1:])
+        case "MatMul":
+            return math.prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
+        case "Gemm":
+            inner = shapes[node.input[0]][0 if attributes.get("transA") else 1]
+            return math.prod(shapes[node.output[0]]) * inner
+        case kind if kind == OP_TYPE:
+            (_, query_channels, height, width), (keyframes, value_channels, *_) = shapes[node.input[0]], shapes[node.input[2]]
+            window = (2 * attributes["radius"] + 1) ** 2
+            return height * width * keyframes * window * (query_channels + value_channels)
+    return 0

@@ -1,0 +1,36 @@
+"""Where things are. Nothing is built here: MILAD_BIN names the program, or else it is the workspace's release build."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLES = ROOT / "tests" / "bundles"
+sys.path.insert(0, str(ROOT / "models" / "recipe"))
+
+
+@pytest.fixture(scope="session")
+def milad() -> Path:
+    """The program under test."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    binary = Path(os.environ.get("MILAD_BIN", target / "release" / "milad"))
+    if not binary.is_file():
+        pytest.fail(f"{binary} is not there: run `cargo build --release`, or set MILAD_BIN")
+    return binary
+
+
+@pytest.fixture(scope="session")
+def infer(milad):
+    """Runs `milad infer` and returns the folder of its results."""
+
+    def run(bundle: Path, clip: Path, out: Path, interval: int, latency: int) -> Path:
+        command = [milad, "infer", "--bundle", bundle, "--clip", clip, "--out", out]
+        command += ["--interval", interval, "--latency", latency]
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}"
+        return out
+
+    return run
