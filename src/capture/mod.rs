@@ -5,11 +5,14 @@
 
 pub mod frame;
 pub mod pool;
+pub mod source_spec;
+pub mod supervisor;
 pub mod v4l2;
 
 use std::sync::Arc;
 
 pub use frame::{Camera, Encoding, Frame, Payload, RawFrame, StreamFormat};
+pub use source_spec::{Request, SourceSpec};
 
 use crate::stop::Stop;
 
@@ -49,4 +52,17 @@ pub trait Source: Send {
 
     /// Waits for the next frame, for the source's own deadline, or for `stop`.
     fn next(&mut self, stop: &Stop) -> Result<Next, SourceError>;
+}
+
+/// Opens a source and negotiates with it. A camera is looked for by its name anew each time.
+pub fn open(spec: &SourceSpec, request: &Request, _stop: &Stop) -> Result<Box<dyn Source>, SourceError> {
+    match spec {
+        SourceSpec::Camera(name) => {
+            let path = v4l2::find::Places::system().locate(name)?;
+            Ok(Box::new(v4l2::V4l2Source::open(&path, request)?))
+        }
+        SourceSpec::Pipe | SourceSpec::Clip(_) | SourceSpec::Card(_) => {
+            Err(SourceError::Unusable(format!("{spec}: not built in yet")))
+        }
+    }
 }

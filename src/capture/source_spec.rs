@@ -1,0 +1,334 @@
+//! What `--source` and `[camera] source` say, parsed once: which kind of source, which one, with which options.
+//!
+//! Nothing is opened here. Whatever is not understood is an error that says what would have been.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// A source, as the user named it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SourceSpec {
+    /// `v4l2:…` or `usb:…`: a V4L2 camera.
+    Camera(CameraName),
+    /// `pipe:`: Y4M on standard input.
+    Pipe,
+    /// `clip:PATH`: a Y4M file or a folder of pictures.
+    Clip(ClipSpec),
+    /// `card:`: the moving test card.
+    Card(CardSpec),
+}
+
+/// How a camera is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CameraName {
+    /// A device node, or a link to one: `v4l2:/dev/video0`.
+    Path(PathBuf),
+    /// A name in `/dev/v4l/by-id`: stays with the camera when numbers change.
+    ById(String),
+    /// USB vendor and product, and the serial number where one is given: `usb:046d:0825[:SERIAL]`.
+    Usb(UsbName),
+}
+
+/// A USB device as `lsusb` prints it, with its serial number where one was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsbName {
+    /// idVendor.
+    pub vendor: u16,
+    /// idProduct.
+    pub product: u16,
+    /// iSerial; any, where `None`.
+    pub serial: Option<String>,
+}
+
+/// Which clip, and how fast.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClipSpec {
+    /// A `.y4m` file or a folder of pictures.
+    pub path: PathBuf,
+    /// How fast it plays.
+    pub pace: Pace,
+    /// Whether it starts again at its end.
+    pub repeat: bool,
+}
+
+/// How fast a clip plays.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Pace {
+    /// At the rate that the clip states (30 frames/s where it states none).
+    Own,
+    /// At this many frames a second: a live source, late readers skip frames.
+    Fixed(f64),
+    /// As fast as it is read: no frame is skipped.
+    Max,
+}
+
+/// The test card's options.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CardSpec {
+    /// Pixels a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// The pixel format's four letters.
+    pub format: String,
+    /// Frames a second.
+    pub rate: f64,
+}
+
+impl Default for CardSpec {
+    fn default() -> CardSpec {
+        CardSpec { width: 640, height: 480, format: "YUYV".to_owned(), rate: 30.0 }
+    }
+}
+
+/// What is asked of a source; what it grants is in [`super::Camera`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Request {
+    /// Pixels a row, rows.
+    pub size: Option<(u32, u32)>,
+    /// Frames a second.
+    pub rate: Option<f64>,
+    /// A four-letter format name.
+    pub format: Option<String>,
+    /// Camera controls by name, spelled as `v4l2-ctl --list-ctrls` does.
+    pub controls: std::collections::BTreeMap<String, i64>,
+}
+
+/// Why a source's name was not understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("source {text:?}: {problem}")]
+pub struct SourceSpecError {
+    text: String,
+    problem: String,
+}
+
+/// The kinds, as error messages list them.
+const KINDS: &str =
+    "v4l2:/dev/video0, v4l2:NAME (from /dev/v4l/by-id), usb:VID:PID[:SERIAL], pipe:, clip:PATH or card:";
+
+impl FromStr for SourceSpec {
+    type Err = SourceSpecError;
+
+    fn from_str(text: &str) -> Result<SourceSpec, SourceSpecError> {
+        parse(text).map_err(|problem| SourceSpecError { text: text.to_owned(), problem })
+    }
+}
+
+fn parse(text: &str) -> Result<SourceSpec, String> {
+    if text.contains('\0') {
+        return Err("holds a NUL byte, which no name can".to_owned());
+    }
+    let Some((kind, rest)) = text.split_once(':') else {
+        return Err(if text.starts_with("/dev/") {
+            format!("names no kind of source; for a camera write v4l2:{text}")
+        } else {
+            format!("names no kind of source; expected {KINDS}")
+        });
+    };
+    match kind {
+        "v4l2" => camera(rest),
+        "usb" => usb(rest),
+        "pipe" if rest.is_empty() => Ok(SourceSpec::Pipe),
+        "pipe" => Err("takes nothing after the colon: it reads Y4M from standard input".to_owned()),
+        "clip" => clip(rest),
+        "card" => card(rest),
+        "scene" => Err(format!("scenes are not part of this version; expected {KINDS}")),
+        _ => Err(format!("{kind:?} is not a kind of source; expected {KINDS}")),
+    }
+}
+
+fn camera(rest: &str) -> Result<SourceSpec, String> {
+    let number = rest.strip_prefix("video").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    let name = match rest {
+        "" => return Err("names no camera; expected v4l2:/dev/video0 or a name from /dev/v4l/by-id".to_owned()),
+        _ if number => CameraName::Path(PathBuf::from("/dev").join(rest)),
+        _ if rest.contains('/') => CameraName::Path(PathBuf::from(rest)),
+        _ => CameraName::ById(rest.to_owned()),
+    };
+    Ok(SourceSpec::Camera(name))
+}
+
+fn usb(rest: &str) -> Result<SourceSpec, String> {
+    let mut parts = rest.splitn(3, ':');
+    let mut id = |what: &str| -> Result<u16, String> {
+        let text = parts.next().unwrap_or("");
+        if text.is_empty() || text.len() > 4 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(format!(
+                "{what} is {text:?}; expected usb:VID:PID or usb:VID:PID:SERIAL with hexadecimal ids as lsusb prints them"
+            ));
+        }
+        u16::from_str_radix(text, 16).map_err(|e| e.to_string())
+    };
+    let (vendor, product) = (id("the vendor")?, id("the product")?);
+    let serial = match parts.next() {
+        Some("") => return Err("the serial number after the second colon is empty".to_owned()),
+        other => other.map(str::to_owned),
+    };
+    Ok(SourceSpec::Camera(CameraName::Usb(UsbName { vendor, product, serial })))
+}
+
+fn clip(rest: &str) -> Result<SourceSpec, String> {
+    let (path, options) = rest.rsplit_once('?').unwrap_or((rest, ""));
+    if path.is_empty() {
+        return Err("names no clip; expected clip:FILE.y4m or clip:FOLDER".to_owned());
+    }
+    let mut spec = ClipSpec { path: PathBuf::from(path), pace: Pace::Own, repeat: false };
+    for (key, value) in pairs(options)? {
+        match key {
+            "rate" if value == "max" => spec.pace = Pace::Max,
+            "rate" => spec.pace = Pace::Fixed(rate(value)?),
+            "loop" => spec.repeat = flag(key, value)?,
+            _ => return Err(format!("{key:?} is not an option of clip:; expected rate or loop")),
+        }
+    }
+    Ok(SourceSpec::Clip(spec))
+}
+
+fn card(rest: &str) -> Result<SourceSpec, String> {
+    let options = match rest.strip_prefix('?') {
+        Some(options) => options,
+        None if rest.is_empty() => "",
+        None => return Err("takes options only: card:?width=640&height=480&format=YUYV&rate=30".to_owned()),
+    };
+    let mut spec = CardSpec::default();
+    for (key, value) in pairs(options)? {
+        match key {
+            "width" => spec.width = pixels(key, value)?,
+            "height" => spec.height = pixels(key, value)?,
+            "format" => spec.format = value.to_ascii_uppercase(),
+            "rate" => spec.rate = rate(value)?,
+            _ => return Err(format!("{key:?} is not an option of card:; expected width, height, format or rate")),
+        }
+    }
+    Ok(SourceSpec::Card(spec))
+}
+
+fn pairs(options: &str) -> Result<Vec<(&str, &str)>, String> {
+    let parts = options.split('&').filter(|part| !part.is_empty());
+    parts.map(|part| part.split_once('=').ok_or_else(|| format!("option {part:?}: expected key=value"))).collect()
+}
+
+fn rate(value: &str) -> Result<f64, String> {
+    match value.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate <= 1000.0 => Ok(rate),
+        _ => Err(format!("rate={value}: expected frames a second, above 0 and at most 1000")),
+    }
+}
+
+fn pixels(key: &str, value: &str) -> Result<u32, String> {
+    match value.parse::<u32>() {
+        Ok(pixels) if (1..=16384).contains(&pixels) => Ok(pixels),
+        _ => Err(format!("{key}={value}: expected pixels, 1 to 16384")),
+    }
+}
+
+fn flag(key: &str, value: &str) -> Result<bool, String> {
+    match value {
+        "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        _ => Err(format!("{key}={value}: expected 1 or 0")),
+    }
+}
+
+impl fmt::Display for SourceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SourceSpec::Camera(name) => name.fmt(f),
+            SourceSpec::Pipe => f.write_str("pipe:"),
+            SourceSpec::Clip(clip) => {
+                // A `?` in the path itself needs the separator, even with nothing to say behind it.
+                write!(f, "clip:{}?loop={}", clip.path.display(), u8::from(clip.repeat))?;
+                match clip.pace {
+                    Pace::Own => Ok(()),
+                    Pace::Fixed(rate) => write!(f, "&rate={rate}"),
+                    Pace::Max => f.write_str("&rate=max"),
+                }
+            }
+            SourceSpec::Card(card) => {
+                let CardSpec { width, height, format, rate } = card;
+                write!(f, "card:?width={width}&height={height}&format={format}&rate={rate}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for CameraName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CameraName::Path(path) => write!(f, "v4l2:{}", path.display()),
+            CameraName::ById(name) => write!(f, "v4l2:{name}"),
+            CameraName::Usb(usb) => usb.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for UsbName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "usb:{:04x}:{:04x}", self.vendor, self.product)?;
+        match &self.serial {
+            Some(serial) => write!(f, ":{serial}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(text: &str) -> SourceSpec {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn each_kind_is_understood() {
+        assert_eq!(spec("v4l2:/dev/video3"), SourceSpec::Camera(CameraName::Path("/dev/video3".into())));
+        assert_eq!(spec("v4l2:video3"), SourceSpec::Camera(CameraName::Path("/dev/video3".into())));
+        assert_eq!(spec("v4l2:usb-Cam-index0"), SourceSpec::Camera(CameraName::ById("usb-Cam-index0".into())));
+        let usb = |serial: Option<&str>| UsbName { vendor: 0x46d, product: 0x825, serial: serial.map(str::to_owned) };
+        assert_eq!(spec("usb:046d:0825"), SourceSpec::Camera(CameraName::Usb(usb(None))));
+        assert_eq!(spec("usb:046d:0825:A:1"), SourceSpec::Camera(CameraName::Usb(usb(Some("A:1")))));
+        assert_eq!(spec("pipe:"), SourceSpec::Pipe);
+        assert_eq!(
+            spec("clip:a?b.y4m?rate=12.5&loop=1"),
+            SourceSpec::Clip(ClipSpec { path: "a?b.y4m".into(), pace: Pace::Fixed(12.5), repeat: true })
+        );
+        assert_eq!(spec("card:"), SourceSpec::Card(CardSpec::default()));
+        let card = CardSpec { width: 32, height: 16, format: "NV12".into(), rate: 5.0 };
+        assert_eq!(spec("card:?width=32&height=16&format=nv12&rate=5"), SourceSpec::Card(card));
+    }
+
+    #[test]
+    fn what_is_printed_is_understood_again() {
+        for text in ["v4l2:/dev/video0", "v4l2:usb-x", "usb:046d:0825:S", "pipe:", "clip:/a?b?rate=max&loop=1", "card:"]
+        {
+            let first = spec(text);
+            assert_eq!(spec(&first.to_string()), first, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_says_what_would_be() {
+        for (text, hint) in [
+            ("", "v4l2:/dev/video0"),
+            ("/dev/video0", "v4l2:/dev/video0"),
+            ("webcam:0", "usb:VID:PID"),
+            ("v4l2:", "/dev/v4l/by-id"),
+            ("usb:46d", "lsusb"),
+            ("usb:+46d:0825", "lsusb"),
+            ("usb:046d:0825:", "empty"),
+            ("pipe:x", "standard input"),
+            ("clip:", "FILE.y4m"),
+            ("clip:x?rate=0", "above 0"),
+            ("clip:x?rate=nan", "above 0"),
+            ("clip:x?speed=2", "rate or loop"),
+            ("card:?width=0", "1 to 16384"),
+            ("card:x", "options only"),
+            ("v4l2:/dev/vi\0deo", "NUL"),
+        ] {
+            let error = text.parse::<SourceSpec>().unwrap_err().to_string();
+            assert!(error.contains(hint), "{text}: {error}");
+        }
+    }
+}

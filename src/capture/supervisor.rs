@@ -1,0 +1,181 @@
+//! Keeps a source alive: tells of a loss once, waits with back-off, finds the camera again by its stable name and
+//! negotiates from zero.
+//!
+//! It never gives a frame of an old stream after [`Event::Lost`], and it never falls back to whatever camera has taken a
+//! lost one's number.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::source_spec::{CameraName, Request, SourceSpec};
+use super::v4l2::find::{Identity, Places};
+use super::{Camera, Next, RawFrame, Source, SourceError};
+use crate::stop::Stop;
+
+/// What happened to the source.
+#[derive(Debug)]
+pub enum Event {
+    /// The source is there, newly negotiated: a new epoch.
+    Up(Arc<Camera>),
+    /// A frame.
+    Frame(RawFrame),
+    /// A frame that cannot be used; see [`Next::Bad`].
+    Bad {
+        /// Its place in the driver's count.
+        driver_sequence: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The source is gone, or was not there at the start. Told once; then [`Event::Waiting`] until it is up.
+    Lost {
+        /// What was expected, what was found, what to do.
+        reason: String,
+    },
+    /// Still waiting for it: nothing to do but to feed the watchdog.
+    Waiting,
+    /// The source is over, as it should be.
+    Ended,
+    /// [`Stop`] was set.
+    Stopped,
+    /// It cannot work by waiting: a wrong name, no capture device, no common format. Final.
+    Unusable(String),
+}
+
+/// First pause before a lost source is tried again.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// Pauses double up to this one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The caller hears [`Event::Waiting`] at least this often.
+const BREATH: Duration = Duration::from_secs(1);
+
+/// Opens a source; [`super::open`] outside tests.
+type Opener = Box<dyn FnMut(&SourceSpec, &Request, &Stop) -> Result<Box<dyn Source>, SourceError> + Send>;
+
+/// A source that comes back.
+pub struct Supervisor {
+    spec: SourceSpec,
+    request: Request,
+    places: Places,
+    open: Opener,
+    identity: Option<Identity>,
+    state: State,
+    was_up: bool,
+}
+
+enum State {
+    /// To be opened at `at`; `pause` is the next pause, `told` the reason last told of, if any.
+    Waiting {
+        at: Instant,
+        pause: Duration,
+        told: Option<String>,
+    },
+    Up(Box<dyn Source>),
+    Ended,
+    Unusable(String),
+}
+
+impl Supervisor {
+    /// Opens nothing yet: the first [`Supervisor::next`] does.
+    pub fn new(spec: SourceSpec, request: Request) -> Supervisor {
+        Supervisor::with(spec, request, Places::system(), Box::new(super::open))
+    }
+
+    fn with(spec: SourceSpec, request: Request, places: Places, open: Opener) -> Supervisor {
+        let state = State::Waiting { at: Instant::now(), pause: FIRST_PAUSE, told: None };
+        Supervisor { spec, request, places, open, identity: None, state, was_up: false }
+    }
+
+    /// What the user asked for.
+    pub fn spec(&self) -> &SourceSpec {
+        &self.spec
+    }
+
+    /// Waits for what happens next: about a frame's time while the source is up, a second at most while it is lost.
+    pub fn next(&mut self, stop: &Stop) -> Event {
+        if stop.is_set() {
+            return Event::Stopped;
+        }
+        match &mut self.state {
+            State::Ended => Event::Ended,
+            State::Unusable(reason) => Event::Unusable(reason.clone()),
+            State::Up(source) => match source.next(stop) {
+                Ok(Next::Frame(frame)) => Event::Frame(frame),
+                Ok(Next::Bad { driver_sequence, reason }) => Event::Bad { driver_sequence, reason },
+                Ok(Next::Stopped) => Event::Stopped,
+                Ok(Next::End) => {
+                    self.state = State::Ended;
+                    Event::Ended
+                }
+                Err(SourceError::Unusable(reason)) => {
+                    self.state = State::Unusable(reason.clone());
+                    Event::Unusable(reason)
+                }
+                Err(SourceError::Lost(reason)) => {
+                    // Replacing the state closes the source: a driver can free the camera only then.
+                    let at = Instant::now() + FIRST_PAUSE;
+                    self.state = State::Waiting { at, pause: FIRST_PAUSE * 2, told: Some(reason.clone()) };
+                    Event::Lost { reason }
+                }
+            },
+            State::Waiting { at, .. } => {
+                let left = at.saturating_duration_since(Instant::now());
+                if stop.wait(left.min(BREATH)) {
+                    return Event::Stopped;
+                }
+                if left > BREATH {
+                    return Event::Waiting;
+                }
+                self.try_open(stop)
+            }
+        }
+    }
+
+    fn try_open(&mut self, stop: &Stop) -> Event {
+        let opened = self.target().and_then(|target| {
+            let source = (self.open)(&target, &self.request, stop)?;
+            // Remembered anew at each success: the camera may have been moved to another port meanwhile.
+            if let SourceSpec::Camera(CameraName::Path(path)) = &target {
+                self.identity = self.places.identity(path);
+            }
+            Ok(source)
+        });
+        let reason = match opened {
+            Ok(source) => {
+                let camera = source.camera();
+                self.state = State::Up(source);
+                self.was_up = true;
+                return Event::Up(camera);
+            }
+            Err(SourceError::Lost(reason)) => reason,
+            // It worked before with these settings, so what is wrong is what came back, and that may change again.
+            Err(SourceError::Unusable(reason)) if self.was_up => reason,
+            Err(SourceError::Unusable(reason)) => {
+                self.state = State::Unusable(reason.clone());
+                return Event::Unusable(reason);
+            }
+        };
+        let State::Waiting { at, pause, told } = &mut self.state else { return Event::Waiting };
+        *at = Instant::now() + *pause;
+        *pause = (*pause * 2).min(LONGEST_PAUSE);
+        let first = told.is_none();
+        if !first && told.as_ref() != Some(&reason) {
+            log::info!("still waiting for {}: {reason}", self.spec);
+        }
+        *told = Some(reason.clone());
+        if first { Event::Lost { reason } } else { Event::Waiting }
+    }
+
+    /// Where the source is now: `/dev/videoN` is followed by what the camera behind it is, not by its number.
+    fn target(&self) -> Result<SourceSpec, SourceError> {
+        match (&self.spec, &self.identity) {
+            (SourceSpec::Camera(CameraName::Path(_)), Some(identity)) => {
+                Ok(SourceSpec::Camera(CameraName::Path(self.places.find_again(identity)?)))
+            }
+            (spec, _) => Ok(spec.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "supervisor_tests.rs"]
+mod tests;
