@@ -13,12 +13,14 @@
 
 pub mod block;
 pub mod client;
+pub mod digest;
 pub mod greeting;
 pub mod plane;
 pub mod server;
 pub mod socket;
 
 pub use client::Limits;
+pub use digest::{Digest, DigestError};
 pub use greeting::{bundle_info, camera_info, greeting, task_infos};
 pub use plane::{Plane, Values};
 pub use server::{Server, Wants};

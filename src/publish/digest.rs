@@ -1,0 +1,191 @@
+//! Predictions → published maps and the few numbers that every result carries.
+//!
+//! Statistics are computed on the published map, so that a client with the map can compute the same. Once warm nothing
+//! is allocated: maps, tables and scratch are kept.
+
+use milad_client::{Named, Share, Statistics};
+use milad_kernels::maps::{DepthEncoding as KernelDepth, Upsampler};
+
+use super::plane::{Plane, Values};
+use crate::model::{DepthEncoding, Prediction, Spec, TaskKind, TaskSpec};
+
+/// −y of a unit vector × 127 from which a normal points up within 30°: 127 · cos 30° = 109.99.
+const UP: i8 = 110;
+/// The quantile of depth that is called nearest: robust against a few wrong pixels (32 of a 256×128 map).
+const NEAREST: f64 = 0.001;
+
+/// A prediction that does not fit its task's description.
+#[derive(Debug, thiserror::Error)]
+#[error("task {task}: {reason}")]
+pub struct DigestError {
+    /// Which task.
+    pub task: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Makes maps and statistics, frame after frame, in the same buffers.
+#[derive(Debug)]
+pub struct Digest {
+    tasks: Vec<Task>,
+    planes: Vec<Plane>,
+    scratch: Vec<f32>,
+}
+
+#[derive(Debug)]
+struct Task {
+    spec: TaskSpec,
+    /// For predictions of `[height, width]`; made at the first one.
+    upsampler: Option<(usize, usize, Upsampler)>,
+}
+
+impl Digest {
+    /// For the tasks of a bundle.
+    pub fn new(spec: &Spec) -> Digest {
+        let planes = spec.tasks.iter().enumerate().map(|(task, spec)| {
+            let pixels = spec.width * spec.height;
+            let (channels, values) = match &spec.kind {
+                TaskKind::Segmentation { .. } => (1, Values::U8(vec![0; pixels])),
+                TaskKind::Depth { .. } => (1, Values::F32(vec![0.0; pixels])),
+                TaskKind::Normals => (3, Values::I8(vec![0; 3 * pixels])),
+                TaskKind::Raw { channels } => (*channels, Values::F32(vec![0.0; channels * pixels])),
+            };
+            Plane { task, channels, height: spec.height, width: spec.width, values }
+        });
+        let largest = spec.tasks.iter().map(|task| task.width * task.height).max().unwrap_or(0);
+        Digest {
+            planes: planes.collect(),
+            tasks: spec.tasks.iter().map(|spec| Task { spec: spec.clone(), upsampler: None }).collect(),
+            scratch: Vec::with_capacity(largest),
+        }
+    }
+
+    /// Makes the maps of a prediction, and writes every task's statistics into `statistics`, which is best handed in again
+    /// each time.
+    pub fn run(&mut self, prediction: &Prediction, statistics: &mut Named<Statistics>) -> Result<(), DigestError> {
+        if prediction.tasks.len() != self.tasks.len() {
+            let reason = format!("expected {} predictions, found {}", self.tasks.len(), prediction.tasks.len());
+            return Err(DigestError { task: "*".into(), reason });
+        }
+        if !self.matches(statistics) {
+            statistics.0 = self.tasks.iter().map(|task| (task.spec.name.clone(), empty(&task.spec.kind))).collect();
+        }
+        let outputs = self.tasks.iter_mut().zip(&mut self.planes).zip(statistics.0.iter_mut());
+        for (((task, plane), (_, statistics)), tensor) in outputs.zip(&prediction.tasks) {
+            let fail = |reason: String| DigestError { task: task.spec.name.clone(), reason };
+            let tensor = tensor.to_plain_array_view::<f32>().map_err(|error| fail(error.to_string()))?;
+            let &[1, channels, height, width] = tensor.shape() else {
+                return Err(fail(format!("expected a prediction [1, C, h, w], found {:?}", tensor.shape())));
+            };
+            let Some(values) = tensor.as_slice() else {
+                return Err(fail("its numbers are not contiguous".into()));
+            };
+            let fits = matches!(&task.upsampler, Some((h, w, _)) if (*h, *w) == (height, width));
+            if !fits {
+                let made = Upsampler::new(height, width, task.spec.height, task.spec.width);
+                task.upsampler = Some((height, width, made.map_err(|error| fail(error.to_string()))?));
+            }
+            let Some((_, _, upsampler)) = &mut task.upsampler else { continue };
+            let done = match (&task.spec.kind, &mut plane.values) {
+                (TaskKind::Segmentation { .. }, Values::U8(out)) => upsampler.segmentation(values, channels, out),
+                (TaskKind::Depth { encoding }, Values::F32(out)) => upsampler.depth(values, kernel(*encoding), out),
+                (TaskKind::Normals, Values::I8(out)) => upsampler.normals(values, out),
+                (TaskKind::Raw { .. }, Values::F32(out)) => upsampler.raw(values, channels, out),
+                // Planes are made of the same description.
+                _ => continue,
+            };
+            done.map_err(|error| fail(error.to_string()))?;
+            update(statistics, &plane.values, &mut self.scratch);
+        }
+        Ok(())
+    }
+
+    /// The maps of the last run, in the order of the tasks.
+    pub fn planes(&self) -> &[Plane] {
+        &self.planes
+    }
+
+    /// Whether `statistics` are of the same tasks, so that only numbers change.
+    fn matches(&self, statistics: &Named<Statistics>) -> bool {
+        statistics.len() == self.tasks.len()
+            && statistics.0.iter().zip(&self.tasks).all(|((name, statistics), task)| {
+                *name == task.spec.name
+                    && match (&task.spec.kind, statistics) {
+                        (TaskKind::Segmentation { classes }, Statistics::Segmentation { share }) => {
+                            share.iter().map(|(name, _)| name).eq(classes.iter().map(|class| class.name.as_str()))
+                        }
+                        (TaskKind::Depth { .. }, Statistics::Depth { .. })
+                        | (TaskKind::Normals, Statistics::Normals { .. })
+                        | (TaskKind::Raw { .. }, Statistics::Raw {}) => true,
+                        _ => false,
+                    }
+            })
+    }
+}
+
+fn kernel(encoding: DepthEncoding) -> KernelDepth {
+    match encoding {
+        DepthEncoding::Metres => KernelDepth::Metres,
+        DepthEncoding::Log => KernelDepth::Log,
+        DepthEncoding::Inverse => KernelDepth::Inverse,
+    }
+}
+
+fn empty(kind: &TaskKind) -> Statistics {
+    match kind {
+        TaskKind::Segmentation { classes } => {
+            Statistics::Segmentation { share: classes.iter().map(|c| (c.name.clone(), Share::default())).collect() }
+        }
+        TaskKind::Depth { .. } => Statistics::Depth { p5: None, p50: None, p95: None, nearest: None },
+        TaskKind::Normals => Statistics::Normals { up: 0.0 },
+        TaskKind::Raw { .. } => Statistics::Raw {},
+    }
+}
+
+fn update(statistics: &mut Statistics, values: &Values, scratch: &mut Vec<f32>) {
+    match (statistics, values) {
+        (Statistics::Segmentation { share }, Values::U8(map)) => {
+            let mut counts = [0u32; 256];
+            for class in map {
+                if let Some(count) = counts.get_mut(usize::from(*class)) {
+                    *count += 1;
+                }
+            }
+            for ((_, share), count) in share.0.iter_mut().zip(counts) {
+                share.0 = count as f32 / map.len().max(1) as f32;
+            }
+        }
+        (Statistics::Normals { up }, Values::I8(map)) => {
+            let pixels = map.len() / 3;
+            // The second channel is y, which points down.
+            let y = map.get(pixels..2 * pixels).unwrap_or_default();
+            *up = y.iter().filter(|y| **y <= -UP).count() as f32 / pixels.max(1) as f32;
+        }
+        (Statistics::Depth { p5, p50, p95, nearest }, Values::F32(map)) => {
+            scratch.clear();
+            scratch.extend(map.iter().filter(|value| value.is_finite()));
+            // From the middle outwards, each in what the one before left on its side.
+            let count = scratch.len();
+            *p50 = select(scratch, 0, rank(count, 0.5));
+            *p95 = select(scratch, rank(count, 0.5), rank(count, 0.95));
+            let middle = rank(count, 0.5);
+            let lower = scratch.get_mut(..middle + usize::from(count > 0)).unwrap_or_default();
+            *p5 = select(lower, 0, rank(count, 0.05));
+            let end = rank(count, 0.05) + usize::from(count > 0);
+            *nearest = select(lower.get_mut(..end).unwrap_or_default(), 0, rank(count, NEAREST));
+        }
+        _ => {}
+    }
+}
+
+/// ⌊q·(n−1)⌋, as numpy's quantile with `method="lower"`.
+fn rank(count: usize, q: f64) -> usize {
+    (count.saturating_sub(1) as f64 * q) as usize
+}
+
+/// The value of that rank; all before `from` are known to be no greater than the rest. Reorders.
+fn select(values: &mut [f32], from: usize, rank: usize) -> Option<f32> {
+    let rest = values.get_mut(from..)?;
+    let rank = rank.checked_sub(from)?;
+    (rank < rest.len()).then(|| *rest.select_nth_unstable_by(rank, f32::total_cmp).1)
+}
