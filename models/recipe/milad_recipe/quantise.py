@@ -63,10 +63,14 @@ def quantise(model: bytes, samples: Iterable[dict[str, np.ndarray]], name: str) 
 
 
 def _rounded(low, high) -> TensorData:
-    """A range, widened to 1/64 of its size: another machine measures other last digits, and must write the same file."""
+    """A range, widened to the next 1/64 of its size: another machine measures other last digits, and must write the same file.
+
+    A hair beyond a mark still counts as on it, since natural bounds (6 of ReLU6, −0.375 of hard-swish) are marks.
+    """
     low, high = min(float(np.min(low)), 0.0), max(float(np.max(high)), 0.0)
     size = max(-low, high)
     if size == 0:
         return TensorData(lowest=np.float32(0), highest=np.float32(0))
-    step = 2.0 ** (math.ceil(math.log2(size)) - 6)
-    return TensorData(lowest=np.float32(math.floor(low / step) * step), highest=np.float32(math.ceil(high / step) * step))
+    step, hair = 2.0 ** (math.ceil(math.log2(size)) - 6), 1 / 1024
+    lowest, highest = math.floor(low / step + hair) * step, math.ceil(high / step - hair) * step
+    return TensorData(lowest=np.float32(lowest), highest=np.float32(highest))
