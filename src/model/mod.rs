@@ -2,9 +2,33 @@
 //!
 //! A bundle is loaded and checked as a whole ([`Bundle`]), then becomes a [`Model`]: a fast and a slow network, wired by
 //! name, that run on different threads and share nothing but the [`engine::Memory`] that passes between them.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `manifest`, `onnx` | read `bundle.toml` and the network files |
+//! | `check`, `facts`, `wiring` | what must hold in a file, between tensors, between the networks |
+//! | `hoist` | takes out of the frame's network what only changes with the keyframe |
+//! | `ila`, `plan` | attention as an operator of the engine; the engine's plan |
+//! | `network` | the two networks as the pipeline runs them |
 
+mod bundle;
+mod check;
 pub mod engine;
+mod error;
+mod facts;
+mod hoist;
+mod ila;
+mod manifest;
+mod network;
+mod onnx;
+mod plan;
 pub mod spec;
+#[cfg(test)]
+mod tests;
+mod wiring;
 
-pub use engine::{Fast, FastRun, Keys, Memory, Prediction, RunError, Slow, SlowRun};
+pub use bundle::{Bundle, Limits, LoadReport, Model, Networks, SEARCH};
+pub use engine::{Fast, FastRun, Image, Keys, Memory, Prediction, RunError, Slow, SlowRun};
+pub use error::BundleError;
+pub use network::{FastNetwork, SlowNetwork};
 pub use spec::{Class, DepthEncoding, InputSpec, Spec, TaskKind, TaskSpec};

@@ -1,0 +1,123 @@
+//! Types and shapes of every tensor of a network, as the engine infers them, and the multiply-accumulates that follow.
+
+use std::collections::HashMap;
+
+use tract_onnx::pb::NodeProto;
+use tract_onnx::tract_hir::internal::*;
+
+use super::error::BundleError;
+use super::ila;
+use super::onnx::{Network, node_name};
+
+/// Types and shapes by the tensor's name in the file.
+pub(crate) type Facts = HashMap<String, (DatumType, Vec<usize>)>;
+
+/// The largest single tensor, in bytes: a frame's working memory stays bounded whatever a file asks for.
+pub(crate) const MAX_TENSOR_BYTES: u64 = 512 << 20;
+
+/// Infers the facts of `network`, whose inputs state fixed shapes.
+pub(crate) fn infer(network: &Network, onnx: &tract_onnx::Onnx) -> Result<Facts, BundleError> {
+    let engine = |error| BundleError::engine(&network.file, error);
+    let proto = network.with_graph(network.graph.clone());
+    let mut parsed = onnx.parse(&proto, None).map_err(engine)?;
+    parsed.model.analyse(false).map_err(engine)?;
+    let mut facts = Facts::new();
+    for (name, outlet) in &parsed.outlets_by_name {
+        let fact = parsed.model.outlet_fact(*outlet).map_err(engine)?;
+        let shape = fact.shape.as_concrete_finite().map_err(engine)?;
+        let (Some(datum), Some(shape)) = (fact.datum_type(), shape) else { continue };
+        let bytes = shape.iter().fold(datum.size_of() as u64, |bytes, &side| bytes.saturating_mul(side as u64));
+        if bytes > MAX_TENSOR_BYTES {
+            return Err(BundleError::TooLarge {
+                file: network.file.clone(),
+                what: format!("tensor `{name}` {shape:?}"),
+                limit: format!("{MAX_TENSOR_BYTES} bytes"),
+                found: format!("{bytes} bytes"),
+                advice: "use a smaller input or fewer channels",
+            });
+        }
+        facts.insert(name.clone(), (datum, shape.to_vec()));
+    }
+    Ok(facts)
+}
+
+/// What a network computes, in multiply-accumulates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Macs {
+    /// Conv, MatMul, Gemm and attention.
+    pub all: u64,
+    /// Attention alone.
+    pub attention: u64,
+}
+
+/// Counts `nodes` of `network`.
+pub(crate) fn count<'a>(
+    network: &Network,
+    facts: &Facts,
+    nodes: impl IntoIterator<Item = &'a NodeProto>,
+) -> Result<Macs, BundleError> {
+    let mut macs = Macs::default();
+    for node in nodes {
+        let count = node_macs(network, facts, node)?;
+        macs.all = macs.all.saturating_add(count);
+        if node.op_type == ila::OPERATOR {
+            macs.attention = macs.attention.saturating_add(count);
+        }
+    }
+    Ok(macs)
+}
+
+/// Multiply-accumulates of one node; 0 for what is not counted (element-wise work, pooling, resizing).
+pub(crate) fn node_macs(network: &Network, facts: &Facts, node: &NodeProto) -> Result<u64, BundleError> {
+    let fact = |names: &[String], index: usize| -> Result<&[usize], BundleError> {
+        let name = names.get(index).map_or("", String::as_str);
+        facts.get(name).map(|(_, shape)| shape.as_slice()).ok_or_else(|| BundleError::Tensor {
+            file: network.file.clone(),
+            tensor: name.into(),
+            expected: format!("a fixed shape, to count the work of node `{}`", node_name(node)),
+            found: "a shape that is known only while running".into(),
+            advice: "export with fixed sizes (no dynamic_axes)".into(),
+        })
+    };
+    let volume = |shape: &[usize]| shape.iter().fold(1u64, |n, &side| n.saturating_mul(side as u64));
+    // Each output (of a transposed convolution: each input) meets one filter: all of the weights' sides but the first.
+    let convolution =
+        |shape: &[usize], weights: &[usize]| volume(shape).saturating_mul(volume(weights.get(1..).unwrap_or_default()));
+    Ok(match node.op_type.as_str() {
+        "Conv" | "ConvInteger" => convolution(fact(&node.output, 0)?, fact(&node.input, 1)?),
+        "QLinearConv" => convolution(fact(&node.output, 0)?, fact(&node.input, 3)?),
+        "ConvTranspose" => convolution(fact(&node.input, 0)?, fact(&node.input, 1)?),
+        "MatMul" | "MatMulInteger" | "QLinearMatMul" => {
+            let depth = fact(&node.input, 0)?.last().copied().unwrap_or(1);
+            volume(fact(&node.output, 0)?).saturating_mul(depth as u64)
+        }
+        "Gemm" => {
+            let transposed = node.attribute.iter().any(|a| a.name == "transA" && a.i != 0);
+            let a = fact(&node.input, 0)?;
+            let depth = a.get(usize::from(!transposed)).copied().unwrap_or(1);
+            volume(fact(&node.output, 0)?).saturating_mul(depth as u64)
+        }
+        ila::OPERATOR => {
+            let attributes = ila::Attributes::read(node).map_err(|e| BundleError::engine(&network.file, e.into()))?;
+            let (q, v) = (fact(&node.input, 0)?, fact(&node.input, 2)?);
+            let (&[_, query_channels, height, width], &[keyframes, value_channels, ..]) = (q, v) else { return Ok(0) };
+            attributes.macs(&ila::Geometry { query_channels, value_channels, height, width, keyframes })
+        }
+        _ => 0,
+    })
+}
+
+/// Names of nodes whose inputs or weights are quantised and that the engine nevertheless computes in float: it has no integer
+/// form of a node between DequantizeLinear and QuantizeLinear.
+pub(crate) fn float_though_quantised(network: &Network) -> Vec<String> {
+    let producers = network.producers();
+    let dequantised = |name: &String| {
+        producers
+            .get(name.as_str())
+            .and_then(|&index| network.graph.node.get(index))
+            .is_some_and(|node| node.op_type == "DequantizeLinear")
+    };
+    let heavy = |node: &&NodeProto| matches!(node.op_type.as_str(), "Conv" | "ConvTranspose" | "MatMul" | "Gemm");
+    let nodes = network.graph.node.iter().filter(heavy).filter(|node| node.input.iter().take(2).all(dequantised));
+    nodes.map(|node| node_name(node).to_string()).collect()
+}

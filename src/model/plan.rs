@@ -1,0 +1,84 @@
+//! A network ready to run: the engine's plan with the state that it reuses from frame to frame.
+
+use std::sync::Arc;
+
+use tract_onnx::pb::GraphProto;
+pub(crate) use tract_onnx::tract_hir::internal::TypedNode;
+use tract_onnx::tract_hir::internal::*;
+
+use super::engine::RunError;
+use super::error::BundleError;
+use super::onnx::Network;
+
+/// Optimises a graph of `network`; everything that the engine can refuse, it refuses here.
+pub(crate) fn optimise(
+    network: &Network,
+    graph: GraphProto,
+    onnx: &tract_onnx::Onnx,
+) -> Result<TypedModel, BundleError> {
+    let proto = network.with_graph(graph);
+    onnx.model_for_proto_model(&proto)
+        .and_then(|model| model.into_optimized())
+        .map_err(|error| BundleError::engine(&network.file, error))
+}
+
+/// One network's plan and state.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    name: &'static str,
+    pub(crate) state: TypedSimpleState,
+}
+
+impl Plan {
+    /// `name` is `fast`, `slow` or `prelude`, for messages.
+    pub fn new(name: &'static str, model: TypedModel, threads: usize) -> TractResult<Plan> {
+        let options = RunOptions { executor: executor(threads), ..RunOptions::default() };
+        let plan: Arc<TypedRunnableModel> = model.into_runnable_with_options(&options)?;
+        Ok(Plan { name, state: plan.spawn()? })
+    }
+
+    /// Runs it. After a failure the next run starts afresh.
+    pub fn run(&mut self, inputs: TVec<TValue>) -> Result<TVec<TValue>, RunError> {
+        let outcome = self.state.run(inputs);
+        self.settle(outcome)
+    }
+
+    /// Runs it and tells `observe` of each node: its name, its operator and the seconds that it took.
+    pub fn run_timed(
+        &mut self,
+        inputs: TVec<TValue>,
+        mut observe: impl FnMut(&TypedNode, f64),
+    ) -> Result<TVec<TValue>, RunError> {
+        let outcome = self.state.run_plan_with_eval(inputs, |context, state, node, inputs| {
+            let start = std::time::Instant::now();
+            let outputs = tract_onnx::tract_core::plan::eval(context, state, node, inputs);
+            observe(node, start.elapsed().as_secs_f64());
+            outputs
+        });
+        self.settle(outcome)
+    }
+
+    fn settle(&mut self, outcome: TractResult<TVec<TValue>>) -> Result<TVec<TValue>, RunError> {
+        outcome.map_err(|error| {
+            // What was computed so far must not keep pictures and memory alive.
+            let _ = self.state.reset_turn();
+            let words: Vec<_> = error.chain().map(|cause| cause.to_string()).collect();
+            RunError { network: self.name, reason: words.join(": ") }
+        })
+    }
+}
+
+#[cfg(feature = "multithread")]
+fn executor(threads: usize) -> Option<multithread::Executor> {
+    (threads > 1).then(|| multithread::Executor::multithread_with_name(threads, "milad-engine"))
+}
+
+#[cfg(not(feature = "multithread"))]
+fn executor(threads: usize) -> Option<multithread::Executor> {
+    if threads > 1 {
+        log::warn!(
+            "{threads} threads were asked for, but this build runs each network on one (cargo feature `multithread`)"
+        );
+    }
+    None
+}
