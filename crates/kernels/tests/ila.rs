@@ -109,6 +109,15 @@ fn every_instruction_set_agrees_with_the_formula() {
 }
 
 #[test]
+fn what_the_environment_forces_is_there_and_runs() {
+    let forced = milad_kernels::cpu::forced().unwrap();
+    let isa = Isa::selected();
+    assert_eq!(isa, forced.unwrap_or_else(Isa::best));
+    assert!(isas().any(|tested| tested == isa));
+    assert_eq!(Attention::new(isa, shape([1; 7]), None).unwrap().kernel_name(), isa.name());
+}
+
+#[test]
 fn nothing_valid_gives_zero() {
     for isa in isas() {
         let shape = shape([2, 4, 6, 5, 19, 2, 2]);

@@ -3,6 +3,8 @@
 //! Lanes are neighbouring pixels of one row. A tile is one block of lanes in up to R neighbouring query rows: those rows look at almost
 //! the same key rows, and every key or value that is loaded (across cache lines, mostly) then serves all of them.
 //!
+//! The jobs are `repr(C)`: the tiles of 32-bit ARM are assembly and read them.
+//!
 //! Logits are in units of log 2: the queries come multiplied with scale·log₂e, so that the softmax is `2^(s − max)`.
 
 #![allow(
@@ -36,6 +38,7 @@ pub(super) trait Simd {
 }
 
 /// Query rows of one block, multiplied with a factor, copied to `[c][R][lanes]`.
+#[repr(C)]
 pub(super) struct LoadQueries {
     /// Channel 0, first lane.
     pub source: *const f32,
@@ -49,6 +52,7 @@ pub(super) struct LoadQueries {
 }
 
 /// Logits of neighbouring query rows against N neighbouring offsets dx in one key row.
+#[repr(C)]
 pub(super) struct Logits {
     /// `[c][R][lanes]`, first query row.
     pub q: *const f32,
@@ -73,6 +77,7 @@ pub(super) struct Logits {
 }
 
 /// `s ← 2^(s − max)` for every vector of one query row, and their sum.
+#[repr(C)]
 pub(super) struct Exponentials {
     pub scores: *mut f32,
     /// Elements from one vector to the next.
@@ -85,6 +90,7 @@ pub(super) struct Exponentials {
 
 /// Neighbouring key rows that serve the same query rows.
 #[derive(Clone, Copy, Default)]
+#[repr(C)]
 pub(super) struct Segment {
     /// The first query row of the tile that looks at them.
     pub first: usize,
@@ -95,6 +101,7 @@ pub(super) struct Segment {
 }
 
 /// Weighted sums of N neighbouring channels of v over the whole window, for all query rows of a tile.
+#[repr(C)]
 pub(super) struct Values {
     /// The first of the channels, first lane at the first dx, in row 0 of v.
     pub v: *const f32,
@@ -185,10 +192,11 @@ pub(super) unsafe fn logits<S: Simd, const ROWS: usize, const N: usize>(job: &Lo
 
 /// Minimax coefficients of (2^f − 1)/f on \[−½, ½\] for the least relative error of 2^f (2e-9 before rounding), lowest power first;
 /// fitted by iteratively reweighted least squares. With 1 as the constant term 2^0 is exact, on which `exponential` relies.
-const EXP2: [f32; 6] = [6.931_472e-1, 2.402_264_8e-1, 5.550_332_5e-2, 9.618_437e-3, 1.339_887_4e-3, 1.535_336_2e-4];
+pub(super) const EXP2: [f32; 6] =
+    [6.931_472e-1, 2.402_264_8e-1, 5.550_332_5e-2, 9.618_437e-3, 1.339_887_4e-3, 1.535_336_2e-4];
 
 /// 1.5·2²³: adding it to a small number leaves that number, rounded, in the low bits.
-const ROUND: f32 = 12_582_912.0;
+pub(super) const ROUND: f32 = 12_582_912.0;
 
 /// 2^x for x ≤ 0, to 1e-7 of its value; exactly 0 for x ≤ −127, −∞ included, and within 2⁻¹²⁶ of right just above it. NaN stays NaN.
 #[inline(always)]
