@@ -26,11 +26,12 @@ def milad() -> Path:
 def infer(milad):
     """Runs `milad infer` and returns the folder of its results."""
 
-    def run(bundle: Path, clip: Path, out: Path, interval: int, latency: int) -> Path:
+    def run(bundle: Path, clip: Path, out: Path, interval: int, latency: int, **environment: str) -> Path:
         command = [milad, "infer", "--bundle", bundle, "--clip", clip, "--out", out]
         command += ["--interval", interval, "--latency", latency]
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}"
+        command, environment = [str(part) for part in command], os.environ | environment
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
         return out
 
     return run

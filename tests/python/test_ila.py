@@ -1,5 +1,8 @@
 """Inter-frame local attention: the numpy reference against PyTorch, the ONNX function body in onnxruntime, and the program's kernel."""
 
+import platform
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -108,8 +111,18 @@ def test_wrong_shapes_are_refused():
         in_torch(q, k, v, torch.zeros(1, 8), radius=1)
 
 
+def _kernels() -> list[str]:
+    """What this CPU can run, by the names of MILAD_KERNELS."""
+    if platform.machine() == "aarch64":
+        return ["portable", "neon"]
+    flags = Path("/proc/cpuinfo").read_text().split() if platform.machine() == "x86_64" else []
+    wanted = {"portable": [], "avx2": ["avx2", "fma"], "avx512": ["avx512f", "avx512bw", "avx512dq", "avx512vl"]}
+    return [name for name, needed in wanted.items() if set(needed) <= set(flags)]
+
+
 @cases
-def test_the_program_is_the_reference(infer, tmp_path, shape, bias, null, valid, scale):
+@pytest.mark.parametrize("kernel", _kernels())
+def test_the_program_is_the_reference(infer, tmp_path, kernel, shape, bias, null, valid, scale):
     """Its kernel, through a bundle of one node; which keyframes exist is the program's own affair, so `valid` is an input or not."""
     height, width, heads, keyframes, radius, dq, dv = shape
     rng = np.random.default_rng(list(shape))
@@ -118,9 +131,10 @@ def test_the_program_is_the_reference(infer, tmp_path, shape, bias, null, valid,
     (tmp_path / "clip").mkdir()
     for number, picture in enumerate(clip):
         Image.fromarray(picture).save(tmp_path / "clip" / f"{number:03}.png")
-    out = infer(tmp_path / "bundle", tmp_path / "clip", tmp_path / "out", 1, 1)
+    out = infer(tmp_path / "bundle", tmp_path / "clip", tmp_path / "out", 1, 1, MILAD_KERNELS=kernel)
 
     image = Oracle(tmp_path / "bundle").image
+
     def project(picture, name):
         return np.einsum("oi,ihw->ohw", constants[name][:, :, 0, 0], image(picture)[0]) + constants[f"{name}_bias"][:, None, None]
 
