@@ -9,8 +9,9 @@ import onnx
 import pytest
 
 from conftest import BUNDLES
-from milad_recipe import macs, tiny
+from milad_recipe import macs
 from milad_recipe.__main__ import check
+from milad_recipe.pictures import pictures
 from oracle import Oracle
 
 NAMES = sorted(path.name for path in BUNDLES.iterdir() if path.is_dir())
@@ -60,7 +61,7 @@ def test_the_description_fits_the_files(name):
 def test_outputs_follow_the_picture_and_the_memory(name):
     oracle = Oracle(BUNDLES / name)
     size = oracle.toml["input"]["height"], oracle.toml["input"]["width"]
-    images = [oracle.image(picture) for picture in tiny.pictures(*size, 9, seed=5)]
+    images = [oracle.image(picture) for picture in pictures(*size, 9, seed=5)]
     results = dict(oracle.run(images, interval=3, latency=0))
     assert all(np.isfinite(array).all() for array in results.values())
     for output in oracle.fast_outputs:

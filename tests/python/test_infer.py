@@ -10,6 +10,7 @@ import one_node
 from conftest import BUNDLES
 from milad_recipe import bundle, tiny
 from milad_recipe.bundle import Description, Task
+from milad_recipe.pictures import pictures
 from milad_recipe.tiny import Design
 from oracle import Oracle, resized
 
@@ -59,7 +60,7 @@ def _write_clip(folder, clip):
 def _run(infer, folder, tmp_path, latency):
     """(the bundle in onnxruntime, its images, milad's results by file name)."""
     oracle = Oracle(folder)
-    clip = tiny.pictures(oracle.toml["input"]["height"], oracle.toml["input"]["width"], FRAMES, seed=21)
+    clip = pictures(oracle.toml["input"]["height"], oracle.toml["input"]["width"], FRAMES, seed=21)
     out = infer(folder, _write_clip(tmp_path / "clip", clip), tmp_path / "out", INTERVAL, latency)
     return [oracle.image(picture) for picture in clip], {path.name: np.load(path) for path in out.iterdir()}
 
@@ -97,7 +98,7 @@ def test_odd_maps(infer, generated, tmp_path, design, latency):
 def test_other_intervals(infer, tmp_path, interval, latency):
     """Above all a latency longer than the interval, and a clip that ends before the second keyframe."""
     oracle = Oracle(BUNDLES / "multi-frame")
-    clip = tiny.pictures(32, 64, 10, seed=22)
+    clip = pictures(32, 64, 10, seed=22)
     out = infer(BUNDLES / "multi-frame", _write_clip(tmp_path / "clip", clip), tmp_path / "out", interval, latency)
     found = {path.name: np.load(path) for path in out.iterdir()}
     _check(found, dict(oracle.run([oracle.image(picture) for picture in clip], interval, latency)))
@@ -166,7 +167,7 @@ def test_pictures_are_resized_by_the_rule(infer, tmp_path, size):
     task = Task("seen", "raw", width, height, channels=3)
     description = Description("seen", "nothing", 0.04, 1, width, height, (task,))
     bundle.write(tmp_path / "bundle", description, {"slow": slow, "fast": fast})
-    clip = tiny.pictures(*size, 2, seed=23)
+    clip = pictures(*size, 2, seed=23)
     out = infer(tmp_path / "bundle", _write_clip(tmp_path / "clip", clip), tmp_path / "out", 1, 0)
     oracle = Oracle(tmp_path / "bundle")
     for number, picture in enumerate(clip):

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from . import bundle, export, quantise
 from .bundle import Description, Task
 from .ila.torch import InterFrameLocalAttention
+from .pictures import normalised, pictures
 
 STRIDE = 4
 _CLASSES = (("ground", "#804080"), ("wall", "#464646"), ("person", "#dc143c"), ("sky", "#4682b4"))
@@ -218,24 +219,6 @@ def generate(design: Design, folder: Path, quantised: bool = False) -> None:
             "fast": quantise.quantise(files["fast"], fast_samples, "fast"),
         }
     bundle.write(folder, design.description(), files)
-
-
-def pictures(height: int, width: int, count: int, seed: int = 0) -> np.ndarray:
-    """A clip of uint8 [count, height, width, 3]: coloured noise at several scales that drifts, by exact arithmetic."""
-    random = np.random.Generator(np.random.PCG64([seed, 99]))
-    total = np.zeros((count, height, width, 3), np.int64)
-    for cell, weight, drift in ((1, 1, 0), (4, 2, 1), (16, 4, 2)):
-        rows, columns = height // cell + 1, (width + drift * count) // cell + 2
-        coarse = random.integers(0, 37, size=(rows, columns, 3)).repeat(cell, 0).repeat(cell, 1)
-        for i in range(count):
-            total[i] += weight * coarse[:height, drift * i : drift * i + width]
-    return np.minimum(total, 255).astype(np.uint8)
-
-
-def normalised(picture: np.ndarray, description: Description) -> np.ndarray:
-    """`image` of a picture that has the network's size."""
-    image = (picture.astype(np.float32) / np.float32(255) - np.float32(description.mean)) / np.float32(description.std)
-    return np.ascontiguousarray(image.transpose(2, 0, 1)[None])
 
 
 def _calibration(design: Design, slow: Slow, fast: Fast) -> tuple[list, list]:
