@@ -6,10 +6,17 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod capture;
+pub mod check;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod logging;
 pub mod model;
+pub mod pipeline;
 pub mod prepare;
 pub mod publish;
+pub mod run;
+pub mod service;
+pub mod settings;
 pub mod stop;
 pub mod telemetry;

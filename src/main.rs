@@ -1,3 +1,5 @@
-//! The program.
+//! milad, the daemon and its tools. Everything is in the library; see `milad --help`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    milad::cli::main()
+}

@@ -28,6 +28,9 @@ pub struct ResultMessage {
     /// How much of what was looked up in the keyframe was found there, 0…1; `None` where the networks do not tell.
     #[serde(serialize_with = "number::share_or_null")]
     pub confidence: Option<f32>,
+    /// Whether the slow network was at work on the next keyframe when this frame was answered.
+    #[serde(default)]
+    pub slow_running: bool,
     /// Results that this client lost since the one before, because it read too slowly.
     pub dropped: u64,
     /// Statistics by task.
@@ -57,6 +60,7 @@ pub struct ResultHead<'a> {
     keyframe: &'a Option<Keyframe>,
     #[serde(serialize_with = "number::share_or_null")]
     confidence: Option<f32>,
+    slow_running: bool,
 }
 
 impl ResultMessage {
@@ -71,6 +75,7 @@ impl ResultMessage {
             latency_ms: &self.latency_ms,
             keyframe: &self.keyframe,
             confidence: self.confidence,
+            slow_running: self.slow_running,
         }
     }
 }

@@ -1,0 +1,25 @@
+//! Where and how eagerly a thread runs.
+
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+/// Binds the calling thread to `cores`. A core that does not exist is reported, and the thread stays where it was.
+pub fn pin(thread: &str, cores: Option<&[usize]>) {
+    let Some(cores) = cores else { return };
+    let mut set = CpuSet::new();
+    for core in cores.iter().filter(|core| **core < CpuSet::MAX_CPU) {
+        set.set(*core);
+    }
+    if let Err(error) = sched_setaffinity(None, &set) {
+        log::warn!("the {thread} thread can't be bound to the cores {cores:?}: {error}; it runs on any core");
+    }
+}
+
+/// Makes the calling thread give way to the frame's way: a keyframe may take longer, a frame may not.
+pub fn give_way() {
+    /// Below all other threads of the daemon, above idle batch work.
+    const NICE: i32 = 10;
+    let thread = rustix::thread::gettid();
+    if let Err(error) = rustix::process::setpriority_process(Some(thread), NICE) {
+        log::debug!("the slow network's thread keeps its priority: {error}");
+    }
+}

@@ -1,0 +1,70 @@
+//! Input images that are used again as soon as nobody reads them any more.
+
+use std::sync::Arc;
+
+use tract_onnx::prelude::Tensor;
+
+use crate::model::engine::Image;
+
+/// A few images of one size. Giving one out allocates only while all earlier ones are still read.
+#[derive(Debug)]
+pub struct Images {
+    shape: [usize; 4],
+    images: Vec<Image>,
+}
+
+impl Images {
+    /// For images of `width` × `height`.
+    pub fn new(width: usize, height: usize) -> Images {
+        Images { shape: [1, 3, height, width], images: Vec::new() }
+    }
+
+    /// Fills an image that nobody reads through `fill`, and gives it out.
+    pub fn fill<E>(&mut self, fill: impl FnOnce(&mut [f32]) -> Result<(), E>) -> Result<Image, ImageError<E>> {
+        let free = self.images.iter().position(|image| Arc::strong_count(image) == 1);
+        let index = match free {
+            Some(index) => index,
+            None => {
+                let fresh = Tensor::zero::<f32>(&self.shape).map_err(|error| ImageError::Engine(error.to_string()))?;
+                self.images.push(Arc::new(fresh));
+                self.images.len() - 1
+            }
+        };
+        let image = &mut self.images[index];
+        // Only this pool hands out clones, and its own is the last: nobody can have taken another in between.
+        let tensor = Arc::get_mut(image).ok_or_else(|| ImageError::Engine("an image is still read".to_owned()))?;
+        let mut view = tensor.try_as_plain_ram_mut().map_err(|error| ImageError::Engine(error.to_string()))?;
+        let pixels = view.as_slice_mut::<f32>().map_err(|error| ImageError::Engine(error.to_string()))?;
+        fill(pixels).map_err(ImageError::Fill)?;
+        Ok(image.clone())
+    }
+}
+
+/// Why there is no image.
+#[derive(Debug)]
+pub enum ImageError<E> {
+    /// The filling failed.
+    Fill(E),
+    /// The engine has no tensor to offer.
+    Engine(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_used_again_only_when_nobody_reads_it() {
+        let mut images = Images::new(4, 2);
+        let fill = |value: f32| move |pixels: &mut [f32]| -> Result<(), ()> { Ok(pixels.fill(value)) };
+        let first = images.fill(fill(1.0)).unwrap();
+        let second = images.fill(fill(2.0)).unwrap();
+        assert_eq!(first.as_plain_ram().unwrap().as_slice::<f32>().unwrap(), [1.0; 24]);
+        let address = Arc::as_ptr(&first);
+        drop(first);
+        let third = images.fill(fill(3.0)).unwrap();
+        assert_eq!(Arc::as_ptr(&third), address);
+        assert_eq!(second.as_plain_ram().unwrap().as_slice::<f32>().unwrap(), [2.0; 24]);
+        assert_eq!(images.images.len(), 2);
+    }
+}

@@ -1,0 +1,244 @@
+//! The way from a stage to the next: newest wins, or lossless. Lock-free, and nothing is allocated per value.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use milad_handover::{Putter, Taker, mailbox};
+use rustix::event::{EventfdFlags, eventfd};
+
+/// What becomes of a value when the receiver is late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// The next value replaces it.
+    NewestWins,
+    /// The sender waits.
+    Lossless,
+}
+
+/// What became of a value that was sent.
+#[derive(Debug)]
+pub enum Sent<T> {
+    /// It is on its way.
+    Delivered,
+    /// It is on its way, and this one, which nobody had taken, made room.
+    Replaced(T),
+    /// The receiver is gone.
+    Refused(T),
+}
+
+/// What a receiver finds without waiting.
+#[derive(Debug)]
+pub enum Received<T> {
+    /// A value.
+    Value(T),
+    /// Nothing yet.
+    Empty,
+    /// Nothing, and there will be nothing any more.
+    Closed,
+}
+
+#[derive(Debug)]
+enum Sending<T> {
+    Mailbox { putter: Putter<T>, wake: Sender<()> },
+    Channel(Sender<T>),
+}
+
+#[derive(Debug)]
+enum Receiving<T> {
+    Mailbox { taker: Taker<T>, woken: Receiver<()> },
+    Channel(Receiver<T>),
+}
+
+/// The sending end. Dropping it closes the link; what was sent can still be received.
+#[derive(Debug)]
+pub struct LinkSender<T> {
+    // Fields drop in this order: the link is closed before the bell rings for the last time.
+    way: Sending<T>,
+    bell: Bell,
+}
+
+/// The receiving end.
+#[derive(Debug)]
+pub struct LinkReceiver<T>(Receiving<T>);
+
+/// Rings an event after each value, and when the sender is gone.
+#[derive(Debug)]
+struct Bell(Option<Event>);
+
+impl Bell {
+    fn ring(&self) {
+        if let Some(event) = &self.0 {
+            event.ring();
+        }
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        self.ring();
+    }
+}
+
+/// A descriptor that becomes readable when a value (or the end) may wait, for a receiver that sits in `poll`.
+#[derive(Debug, Clone)]
+pub struct Event(Arc<OwnedFd>);
+
+impl Event {
+    /// Fails when the process is out of file descriptors.
+    pub fn new() -> io::Result<Event> {
+        Ok(Event(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)))
+    }
+
+    /// Makes it readable.
+    pub fn ring(&self) {
+        // Fails only when the counter is full, and then it is readable already.
+        let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
+    }
+
+    /// Makes it unreadable until the next ring. Look for values *after* this, so that none is overlooked.
+    pub fn clear(&self) {
+        // EAGAIN means that nobody rang.
+        let _ = rustix::io::read(&*self.0, &mut [0u8; 8]);
+    }
+
+    /// The descriptor to poll.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A link. With `event`, the receiver may wait in `poll` instead of in [`LinkReceiver::receive`].
+pub fn link<T: Send>(policy: Policy, event: Option<Event>) -> (LinkSender<T>, LinkReceiver<T>) {
+    let bell = Bell(event);
+    match policy {
+        Policy::NewestWins => {
+            let (putter, taker) = mailbox();
+            let (wake, woken) = bounded(1);
+            let way = Sending::Mailbox { putter, wake };
+            (LinkSender { way, bell }, LinkReceiver(Receiving::Mailbox { taker, woken }))
+        }
+        Policy::Lossless => {
+            let (sender, receiver) = bounded(1);
+            (LinkSender { way: Sending::Channel(sender), bell }, LinkReceiver(Receiving::Channel(receiver)))
+        }
+    }
+}
+
+impl<T: Send> LinkSender<T> {
+    /// Sends a value. Waits only where the link is lossless and its one place is taken.
+    pub fn send(&mut self, value: T) -> Sent<T> {
+        let sent = match &mut self.way {
+            Sending::Mailbox { putter, wake } => {
+                let replaced = putter.put(value);
+                // A full wake channel means that the receiver will look anyway.
+                let _ = wake.try_send(());
+                replaced.map_or(Sent::Delivered, Sent::Replaced)
+            }
+            Sending::Channel(sender) => match sender.send(value) {
+                Ok(()) => Sent::Delivered,
+                Err(refused) => return Sent::Refused(refused.into_inner()),
+            },
+        };
+        self.bell.ring();
+        sent
+    }
+}
+
+impl<T: Send> LinkReceiver<T> {
+    /// Waits for the next value. `None` when the sender is gone and nothing is left.
+    pub fn receive(&mut self) -> Option<T> {
+        match &mut self.0 {
+            Receiving::Mailbox { taker, woken } => loop {
+                if let Some(value) = taker.take() {
+                    return Some(value);
+                }
+                if woken.recv().is_err() {
+                    // Closed: what was put before is in the mailbox by now.
+                    return taker.take();
+                }
+            },
+            Receiving::Channel(receiver) => receiver.recv().ok(),
+        }
+    }
+
+    /// Looks for a value without waiting.
+    pub fn try_receive(&mut self) -> Received<T> {
+        let state = match &mut self.0 {
+            Receiving::Mailbox { taker, woken } => {
+                // The state of the channel first: a value put before the end is then still found.
+                let state = woken.try_recv().map(|()| ());
+                if let Some(value) = taker.take() {
+                    return Received::Value(value);
+                }
+                state
+            }
+            Receiving::Channel(receiver) => match receiver.try_recv() {
+                Ok(value) => return Received::Value(value),
+                Err(state) => Err(state),
+            },
+        };
+        match state {
+            Err(TryRecvError::Disconnected) => Received::Closed,
+            Ok(()) | Err(TryRecvError::Empty) => Received::Empty,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn newest_wins_hands_back_what_it_replaced_and_keeps_the_last_value_after_the_end() {
+        let (mut sender, mut receiver) = link(Policy::NewestWins, None);
+        assert!(matches!(receiver.try_receive(), Received::Empty));
+        assert!(matches!(sender.send(1), Sent::Delivered));
+        assert!(matches!(sender.send(2), Sent::Replaced(1)));
+        drop(sender);
+        assert_eq!(receiver.receive(), Some(2));
+        assert_eq!(receiver.receive(), None);
+        assert!(matches!(receiver.try_receive(), Received::Closed));
+    }
+
+    #[test]
+    fn lossless_delivers_everything_in_order() {
+        let (mut sender, mut receiver) = link(Policy::Lossless, None);
+        let sending = std::thread::spawn(move || (0..100).all(|i| matches!(sender.send(i), Sent::Delivered)));
+        let mut received = Vec::new();
+        while let Some(value) = receiver.receive() {
+            received.push(value);
+        }
+        assert!(sending.join().unwrap());
+        assert_eq!(received, (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_lossless_sender_learns_that_nobody_receives() {
+        let (mut sender, receiver) = link(Policy::Lossless, None);
+        drop(receiver);
+        assert!(matches!(sender.send(7), Sent::Refused(7)));
+    }
+
+    #[test]
+    fn a_receiver_in_poll_is_rung_for_values_and_for_the_end() {
+        let readable = |event: &Event| {
+            let mut fds = [rustix::event::PollFd::from_borrowed_fd(event.fd(), rustix::event::PollFlags::IN)];
+            rustix::event::poll(&mut fds, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() > 0
+        };
+        for policy in [Policy::NewestWins, Policy::Lossless] {
+            let event = Event::new().unwrap();
+            let (mut sender, mut receiver) = link(policy, Some(event.clone()));
+            assert!(!readable(&event));
+            sender.send(1);
+            assert!(readable(&event));
+            event.clear();
+            assert!(matches!(receiver.try_receive(), Received::Value(1)));
+            assert!(!readable(&event));
+            drop(sender);
+            assert!(readable(&event));
+            assert!(matches!(receiver.try_receive(), Received::Closed));
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! `milad run`: puts the rooms together and waits for the end.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+
+use crate::capture::source_spec::{SourceSpec, SourceSpecError};
+use crate::capture::supervisor::Supervisor;
+use crate::cli::RunArgs;
+use crate::clock::monotonic_ns;
+use crate::config::Config;
+use crate::model::{Bundle, LoadReport, Model};
+use crate::pipeline::{self, Account, capture::Ended, publish::Publisher};
+use crate::publish::{Limits, Server, socket};
+use crate::service::{notify, reload, signals};
+use crate::settings::Settings;
+use crate::stop::Stop;
+use crate::telemetry::{Health, Metrics, http};
+
+/// Something is configured that can't be had, and waiting won't help: exit status 78, like a bad configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
+/// How often `systemctl status` gets a new line.
+const STATUS_EVERY: Duration = Duration::from_secs(5);
+
+/// Runs the daemon until its source ends or it is told to stop.
+pub fn run(args: &RunArgs) -> anyhow::Result<()> {
+    crate::logging::start();
+    if let Err(reason) = milad_kernels::cpu::forced() {
+        return Err(Refused(reason).into());
+    }
+    let config = args.configuration()?;
+    let settings = Settings::resolve(&config)?;
+    let bundle = Bundle::load(&settings.bundle)?;
+    let model = bundle.into_model(settings.network_threads)?;
+    log_model(&model);
+
+    let stop = Stop::new().context("no descriptor for the stop switch")?;
+    let metrics = Metrics::new();
+    let health = Arc::new(settings.health(&model.spec));
+    let interval = Arc::new(AtomicU32::new(config.keyframe.interval.unwrap_or(model.spec.keyframe_interval)));
+    metrics.model_info(&model.spec.name, &model.spec.sha256);
+    metrics.keyframe_interval(interval.load(Ordering::Relaxed));
+
+    let listener = socket::bind(&settings.socket, settings.socket_mode, Some(settings.socket_group))?;
+    let metrics_address = serve_metrics(&config, &metrics, &health, &stop)?;
+    signals::handle(stop.clone(), reload::reloader(args.clone(), config.clone(), interval.clone(), metrics.clone()))
+        .context("signals can't be handled")?;
+
+    let source: SourceSpec = settings.source.parse().map_err(|error: SourceSpecError| Refused(error.to_string()))?;
+    let supervisor = Supervisor::new(source, settings.request.clone());
+    let account = Arc::new(Account::new(metrics.clone()));
+    let server = Server::new(listener, Limits::default()).context("results socket")?.with_metrics(metrics.clone());
+    let publisher = Publisher { server, health: health.clone(), intrinsics: config.camera.intrinsics };
+    let options = pipeline::Options {
+        synchronous: settings.synchronous,
+        interval,
+        frames: args.frames,
+        prepare: settings.prepare.clone(),
+        threads: config.threads.clone(),
+    };
+
+    announce(&settings, &model, metrics_address);
+    notify::ready(&format!("serving {}, waiting for the first frame", settings.source));
+    let parts = pipeline::Parts { model, supervisor, publisher, account: account.clone(), stop: stop.clone() };
+    let running = pipeline::start(parts, options).context("the stages can't be started")?;
+    while !stop.wait(STATUS_EVERY) {
+        notify::status(&status_line(&account, &health));
+    }
+    notify::stopping();
+    let ended = running.wait();
+    log::info!("account: {}", account.summary());
+    match ended {
+        Ended::Finished | Ended::Stopped => Ok(()),
+        Ended::Unusable(reason) => Err(Refused(reason).into()),
+    }
+}
+
+fn log_model(model: &Model) {
+    let (spec, report) = (&model.spec, &model.report);
+    log::info!(
+        "bundle {} ({}…), trained on {}: {}",
+        spec.name,
+        spec.sha256.get(..12).unwrap_or(&spec.sha256),
+        spec.trained_on,
+        networks(report)
+    );
+}
+
+/// The networks in one line: what they cost, and what could be better.
+pub fn networks(report: &LoadReport) -> String {
+    let mmac = |macs: u64| macs as f64 * 1e-6;
+    let float = match report.float_nodes.len() {
+        0 => String::new(),
+        count => format!("; {count} quantised nodes run in float, see `milad bench`"),
+    };
+    format!(
+        "slow {:.1} MMAC, fast {:.1} MMAC (attention {:.1}, kernel {}), loaded in {} ms{float}",
+        mmac(report.macs_slow),
+        mmac(report.macs_fast),
+        mmac(report.macs_ila),
+        report.kernel,
+        report.loading.as_millis()
+    )
+}
+
+/// Opens the metrics endpoint, where one is wanted. Returns where it really is.
+fn serve_metrics(
+    config: &Config,
+    metrics: &Metrics,
+    health: &Arc<Health>,
+    stop: &Stop,
+) -> anyhow::Result<Option<SocketAddr>> {
+    if config.metrics.listen == "off" {
+        return Ok(None);
+    }
+    let wanted: SocketAddr = config.metrics.listen.parse().context("metrics.listen")?;
+    let listener = match TcpListener::bind(wanted) {
+        Ok(listener) => listener,
+        Err(error) => {
+            let advice = "choose another with --metrics ADDRESS:PORT, or --metrics off";
+            return Err(anyhow!("metrics can't be served on {wanted}: {error}; {advice}"));
+        }
+    };
+    let address = listener.local_addr().context("metrics address")?;
+    let (metrics, health, stop) = (metrics.clone(), health.clone(), stop.clone());
+    let serve = move || {
+        if let Err(error) = http::serve(listener, |out| metrics.render(out), &health, &stop) {
+            log::error!("metrics are no longer served: {error}");
+        }
+    };
+    std::thread::Builder::new().name("milad-metrics".to_owned()).spawn(serve).context("metrics thread")?;
+    Ok(Some(address))
+}
+
+/// Tells the person at the terminal what plays and where to read it.
+fn announce(settings: &Settings, model: &Model, metrics: Option<SocketAddr>) {
+    if settings.source_was_chosen_here {
+        log::info!("no source is configured: playing {}", settings.source);
+    }
+    let tasks: Vec<_> = model.spec.tasks.iter().map(|task| task.name.as_str()).collect();
+    println!("playing  {} with bundle {} ({})", settings.source, model.spec.name, tasks.join(", "));
+    println!("results  nc -U {}", settings.socket.display());
+    println!("         milad watch --socket {}", settings.socket.display());
+    match metrics {
+        Some(address) => println!("metrics  http://{address}/metrics"),
+        None => println!("metrics  off"),
+    }
+}
+
+fn status_line(account: &Account, health: &Health) -> String {
+    let summary = account.summary();
+    let state = match health.ready(monotonic_ns()) {
+        Ok(()) => "serving".to_owned(),
+        Err(reason) => reason.to_string(),
+    };
+    format!(
+        "{state}; captured {}, published {}, driver gaps {}",
+        summary.captured, summary.published, summary.driver_gaps
+    )
+}

@@ -1,0 +1,5 @@
+//! The daemon as a service: signals, the service manager's notices.
+
+pub mod notify;
+pub mod reload;
+pub mod signals;
