@@ -1,0 +1,97 @@
+"""The emulated board's judge must refuse a daemon that lies: a true account passes, each falsified one fails."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+spec = importlib.util.spec_from_file_location("judge", Path(__file__).parents[1] / "board" / "judge.py")
+judge = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(judge)
+
+TRACE = (
+    "  milad-1 [000] ..... 1.0: v4l2_dqbuf: minor = 0, index = 0, type = VIDEO_CAPTURE, bytesused = 460800, flags = {flags}, "
+    "field = NONE, timestamp = {time}, timecode = {{ type = 0x0, userbits = {{ 0 0 0 0 }} }}, sequence = {sequence}"
+)
+
+
+def true_account():
+    """30 buffers, driver sequence 3 to 33 without 12, buffer 20 flagged as bad, buffer 25 replaced, then the end."""
+    sequences = [number for number in range(3, 34) if number != 12]
+    buffers = [{"sequence": s, "time": 1_000_000_000 + 40_000_000 * s, "flags": "MAPPED|ERROR" if s == 20 else "MAPPED"}
+               for s in sequences]
+    results = []
+    for place, buffer in enumerate(buffers):
+        if buffer["sequence"] not in (20, 25):
+            keyframe = {"sequence": 100, "age_frames": place, "age_ms": (buffer["time"] - buffers[0]["time"]) / 1e6}
+            results.append({"type": "result", "sequence": 100 + place, "driver_sequence": buffer["sequence"], "epoch": 1,
+                            "captured_ns": buffer["time"], "published_ns": buffer["time"] + 5_000_000,
+                            "keyframe": keyframe if place else None})
+    messages = [{"type": "hello"}, *results, {"type": "bye", "reason": "stopping"}]
+    summary = {"captured": 30, "published": 28, "dropped{capture,corrupt}": 1, "dropped{fast,replaced}": 1, "in_flight": 0,
+               "driver_span": 31, "driver_gaps": 1}
+    return buffers, messages, summary
+
+
+def verdicts(folder, buffers, messages, summary):
+    (folder / "trace").write_text("\n".join(TRACE.format(**buffer) for buffer in buffers))
+    (folder / "results.jsonl").write_text("".join(json.dumps(message) + "\n" for message in messages))
+    (folder / "log").write_text("INFO account: " + " ".join(f"{name}={count}" for name, count in summary.items()) + "\n")
+    (folder / "status").write_text("0\n")
+    run = judge.Run(folder)
+    failed = []
+    for check in (judge.ends_well, judge.every_frame_is_accounted_for, judge.every_result_is_of_a_buffer_of_its_own,
+                  judge.sequences_count_captured_frames, judge.keyframes_are_older_than_their_results):
+        try:
+            check(run)
+        except (AssertionError, KeyError):
+            failed.append(check.__name__)
+    return failed
+
+
+def test_a_true_account_passes(tmp_path):
+    assert verdicts(tmp_path, *true_account()) == []
+
+
+@pytest.mark.parametrize("name", ["captured", "published", "dropped{fast,replaced}", "in_flight", "driver_span", "driver_gaps"])
+def test_a_count_that_is_off_by_one_fails(tmp_path, name):
+    buffers, messages, summary = true_account()
+    summary[name] += 1
+    assert "every_frame_is_accounted_for" in verdicts(tmp_path, buffers, messages, summary)
+
+
+def test_a_result_twice_from_a_bad_buffer_or_with_a_wrong_time_fails(tmp_path):
+    def doubled(results, buffers):
+        results.insert(9, dict(results[8], sequence=results[8]["sequence"]))
+
+    def from_bad(results, buffers):
+        results[9].update(driver_sequence=20, captured_ns=next(b["time"] for b in buffers if b["sequence"] == 20))
+
+    def stamped_now(results, buffers):
+        results[9]["captured_ns"] += 1
+
+    for falsify in (doubled, from_bad, stamped_now):
+        buffers, messages, summary = true_account()
+        results = [m for m in messages if m["type"] == "result"]
+        falsify(results, buffers)
+        failed = verdicts(tmp_path, buffers, [messages[0], *results, messages[-1]], summary)
+        assert "every_result_is_of_a_buffer_of_its_own" in failed, falsify.__name__
+
+
+def test_a_sequence_that_does_not_count_dropped_frames_fails(tmp_path):
+    buffers, messages, summary = true_account()
+    for message in messages[20:-1]:
+        message["sequence"] -= 1
+    assert "sequences_count_captured_frames" in verdicts(tmp_path, buffers, messages, summary)
+
+
+def test_a_wrong_age_and_a_missing_goodbye_fail(tmp_path):
+    buffers, messages, summary = true_account()
+    messages[10]["keyframe"]["age_frames"] += 1
+    failed = verdicts(tmp_path, buffers, messages[:-1], summary)
+    assert {"keyframes_are_older_than_their_results", "ends_well"} <= set(failed)
+
+
+def test_every_scenario_is_there():
+    assert len(judge.tests) == judge.EXPECTED_TESTS
