@@ -1,0 +1,5 @@
+//! What the program does, seen from outside: one room a file, each test a sentence.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod samples;
