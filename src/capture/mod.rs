@@ -3,11 +3,18 @@
 //! A [`Source`] knows one device and nothing of retries; [`supervisor`] keeps a source alive: it tells of a lost camera,
 //! waits with back-off, finds it again by its stable name and negotiates from zero.
 
+mod canvas;
+pub mod card;
+pub mod clip;
 pub mod frame;
+mod pictures;
+pub mod pipe;
 pub mod pool;
 pub mod source_spec;
 pub mod supervisor;
 pub mod v4l2;
+pub mod y4m;
+mod y4m_reader;
 
 use std::sync::Arc;
 
@@ -55,14 +62,14 @@ pub trait Source: Send {
 }
 
 /// Opens a source and negotiates with it. A camera is looked for by its name anew each time.
-pub fn open(spec: &SourceSpec, request: &Request, _stop: &Stop) -> Result<Box<dyn Source>, SourceError> {
+pub fn open(spec: &SourceSpec, request: &Request, stop: &Stop) -> Result<Box<dyn Source>, SourceError> {
     match spec {
         SourceSpec::Camera(name) => {
             let path = v4l2::find::Places::system().locate(name)?;
             Ok(Box::new(v4l2::V4l2Source::open(&path, request)?))
         }
-        SourceSpec::Pipe | SourceSpec::Clip(_) | SourceSpec::Card(_) => {
-            Err(SourceError::Unusable(format!("{spec}: not built in yet")))
-        }
+        SourceSpec::Pipe => Ok(Box::new(pipe::Pipe::open(stop)?)),
+        SourceSpec::Clip(clip) => Ok(Box::new(clip::Clip::open(clip, stop)?)),
+        SourceSpec::Card(card) => Ok(Box::new(card::Card::open(&card.with(request))?)),
     }
 }

@@ -76,6 +76,15 @@ pub struct CardSpec {
     pub rate: f64,
 }
 
+impl CardSpec {
+    /// What the configuration asks of a camera is asked of the card too, and beats its own options.
+    pub fn with(&self, request: &Request) -> CardSpec {
+        let (width, height) = request.size.unwrap_or((self.width, self.height));
+        let format = request.format.as_ref().unwrap_or(&self.format).clone();
+        CardSpec { width, height, format, rate: request.rate.unwrap_or(self.rate) }
+    }
+}
+
 impl Default for CardSpec {
     fn default() -> CardSpec {
         CardSpec { width: 640, height: 480, format: "YUYV".to_owned(), rate: 30.0 }
