@@ -84,6 +84,11 @@ impl JpegDecoder {
     }
 }
 
+/// Columns and rows of a JPEG, from its header.
+pub fn jpeg_size(bytes: &[u8]) -> Result<(usize, usize), String> {
+    header(bytes).map(|header| header.size)
+}
+
 /// Walks the segments up to the first scan (ITU-T T.81, B.1.1 and B.2).
 fn header(bytes: &[u8]) -> Result<Header, String> {
     if !bytes.starts_with(&[0xff, 0xd8]) {

@@ -12,6 +12,7 @@ use milad_kernels::pixel::{Picture, PixelFormat};
 use crate::capture::{Camera, Encoding, Frame};
 use crate::model::InputSpec;
 use jpeg::JpegDecoder;
+pub use jpeg::jpeg_size;
 
 /// What the user wants done to the camera's picture before anything else: `[camera] crop, rotate, flip`, in this order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,12 +42,12 @@ pub struct Prepare {
 
 #[derive(Debug)]
 enum Kind {
-    Raw(Preparer),
+    Raw(Box<Preparer>),
     /// A JPEG is colour or grey, picture by picture.
     Jpeg {
         decoder: Box<JpegDecoder>,
-        colour: Preparer,
-        grey: Preparer,
+        colour: Box<Preparer>,
+        grey: Box<Preparer>,
     },
 }
 
@@ -68,11 +69,11 @@ impl Prepare {
         };
         let preparer = |pixels: PixelFormat| Preparer::new(pixels, format.colour, width, height, &target);
         let kind = match format.encoding {
-            Encoding::Raw(pixels) => Kind::Raw(preparer(pixels)?),
+            Encoding::Raw(pixels) => Kind::Raw(Box::new(preparer(pixels)?)),
             Encoding::Mjpeg => Kind::Jpeg {
                 decoder: Box::new(JpegDecoder::new(width, height)),
-                colour: preparer(PixelFormat::Ycc)?,
-                grey: preparer(PixelFormat::Grey)?,
+                colour: Box::new(preparer(PixelFormat::Ycc)?),
+                grey: Box::new(preparer(PixelFormat::Grey)?),
             },
         };
         Ok(Prepare { kind, width, height })
