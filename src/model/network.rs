@@ -25,6 +25,11 @@ impl FastNetwork {
         &self.output_names
     }
 
+    /// Whether it gives memory of its own, so that a keyframe needs its answer too.
+    pub fn gives_keys(&self) -> bool {
+        !self.wiring.keys.is_empty()
+    }
+
     /// All outputs as the network gives them.
     pub fn run_all(&mut self, image: &Image, memory: &Memory, captured_ns: u64) -> Result<TVec<TValue>, RunError> {
         let inputs = self.inputs(image, memory, captured_ns)?;

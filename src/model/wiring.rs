@@ -143,6 +143,13 @@ impl Wirer<'_> {
             }
         }
         wiring.keyframes = states.map_or(1, |(_, keyframes)| keyframes);
+        for network in [self.slow, self.fast] {
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+            if let Some(name) = network.output_names().iter().find(|name| !name.chars().all(plain)) {
+                let expected = "a name of letters, digits, `.`, `-` and `_`: files are named after it";
+                return Err(complaint(&network.file, name, expected, "other characters", "rename it at export"));
+            }
+        }
         for (index, name) in self.fast.output_names().into_iter().enumerate() {
             match () {
                 () if name.starts_with("task.") || wiring.keys.contains(&index) => {}

@@ -1,0 +1,223 @@
+//! `milad infer`: a bundle on a clip, frame by frame, every output written: how a bundle is compared with other engines.
+//!
+//! Without a clock and without threads of its own, so that what it writes depends on the files alone: keyframes are the
+//! frames 0, n, 2n … with n = max(interval, latency, 1), and a keyframe's memory is in force `latency` frames later.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use tract_onnx::prelude::{TValue, TVec, Tensor};
+
+use crate::capture::source_spec::{ClipSpec, Pace};
+use crate::capture::{self, Frame, Next, Request, SourceSpec};
+use crate::model::{Bundle, Image, Memory, Networks};
+use crate::npy;
+use crate::prepare::{Prepare, PrepareOptions};
+use crate::stop::Stop;
+
+/// What can be said on the command line.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The bundle: a folder, or a name in ./models or /usr/share/milad/models
+    #[arg(long, value_name = "BUNDLE")]
+    pub bundle: String,
+    /// The clip: a .y4m file, or a folder of PNG or JPEG pictures
+    #[arg(long, value_name = "PATH")]
+    pub clip: PathBuf,
+    /// Where the results go; made if it is not there
+    #[arg(long, value_name = "FOLDER")]
+    pub out: PathBuf,
+    /// Frames from keyframe to keyframe [default: what the bundle was trained for]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub interval: Option<u32>,
+    /// Frames until a keyframe's memory comes into force
+    #[arg(long, value_name = "L", default_value_t = 0)]
+    pub latency: u32,
+    /// Threads for each network; the results do not depend on it
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: u16,
+    /// Write into a folder that is not empty; earlier results in it are removed first
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let bundle = Bundle::load(&args.bundle)?;
+    let networks = bundle.into_networks(usize::from(args.threads))?;
+    let interval = args.interval.unwrap_or(networks.spec.keyframe_interval);
+    let stop = Stop::new()?;
+    let clip = ClipSpec { path: args.clip.clone(), pace: Pace::Max, repeat: false };
+    let mut source = capture::open(&SourceSpec::Clip(clip), &Request::default(), &stop)?;
+    let camera = source.camera();
+    let mut prepare = Prepare::new(&camera, &networks.spec.input, &PrepareOptions::default())
+        .map_err(|reason| anyhow::anyhow!("clip {}: {reason}", args.clip.display()))?;
+    // A folder of pictures has no clock: its frames are as far apart as those in training.
+    let interval_ns = match args.clip.is_dir() || camera.interval_ns == 0 {
+        true => networks.spec.frame_interval_s * 1e9,
+        false => camera.interval_ns as f64,
+    };
+    let sides = [1, 3, networks.spec.input.height, networks.spec.input.width];
+    make_folder(&args.out, args.force)?;
+    let progress = progress();
+    let mut runner = Synchronous::new(networks, interval, args.latency, interval_ns, &args.out);
+    loop {
+        let raw = match source.next(&stop)? {
+            Next::Frame(raw) => raw,
+            Next::Bad { driver_sequence, reason } => bail!("frame {driver_sequence}: {reason}"),
+            Next::End | Next::Stopped => break,
+        };
+        let sequence = runner.frames;
+        let frame = Frame { sequence, epoch: 0, camera: camera.clone(), raw };
+        let mut image = Tensor::zero::<f32>(&sides)?;
+        let mut view = image.to_plain_array_view_mut::<f32>()?;
+        let pixels = view.as_slice_mut().context("the image is not dense")?;
+        prepare.run(&frame, pixels).with_context(|| format!("frame {sequence}"))?;
+        drop(frame);
+        runner.frame(&Image::from(image)).with_context(|| format!("frame {sequence}"))?;
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    ensure!(runner.frames > 0, "clip {}: expected pictures, found none", args.clip.display());
+    eprintln!(
+        "{} frames, {} keyframes: {} files in {}",
+        runner.frames,
+        runner.keyframes,
+        runner.files,
+        args.out.display()
+    );
+    Ok(())
+}
+
+/// The synchronous order of work, on frames that come one after the other.
+struct Synchronous<'a> {
+    networks: Networks,
+    period: u64,
+    latency: u64,
+    interval_ns: f64,
+    out: &'a Path,
+    memory: Memory,
+    /// Memories that come into force at a later frame.
+    coming: VecDeque<(u64, Memory)>,
+    frames: u64,
+    keyframes: u64,
+    files: u64,
+}
+
+impl<'a> Synchronous<'a> {
+    fn new(networks: Networks, interval: u32, latency: u32, interval_ns: f64, out: &'a Path) -> Synchronous<'a> {
+        let memory = networks.initial.clone();
+        Synchronous {
+            networks,
+            // There is one slow network, and it takes `latency` frames.
+            period: u64::from(interval.max(latency).max(1)),
+            latency: u64::from(latency),
+            interval_ns,
+            out,
+            memory,
+            coming: VecDeque::new(),
+            frames: 0,
+            keyframes: 0,
+            files: 0,
+        }
+    }
+
+    fn frame(&mut self, image: &Image) -> anyhow::Result<()> {
+        let number = self.frames;
+        let captured_ns = (number as f64 * self.interval_ns).round() as u64;
+        let is_keyframe = number.is_multiple_of(self.period);
+        if is_keyframe {
+            // The memory that this frame itself sees does not matter here: what it leaves behind does not depend on memory.
+            let keys = match self.networks.fast.gives_keys() {
+                true => {
+                    let outputs = self.networks.fast.run_all(image, &self.memory, captured_ns)?;
+                    self.networks.fast.sort(&outputs)?.keys
+                }
+                false => Default::default(),
+            };
+            let (outputs, memory) = self.networks.slow.run_all(image, keys, captured_ns)?;
+            let names = self.networks.slow.output_names().to_vec();
+            self.write("slow", &names, &outputs)?;
+            self.coming.push_back((number + self.latency, memory));
+            self.keyframes += 1;
+        }
+        while self.coming.front().is_some_and(|(from, _)| *from <= number) {
+            let Some((_, memory)) = self.coming.pop_front() else { break };
+            self.memory = memory;
+        }
+        let outputs = self.networks.fast.run_all(image, &self.memory, captured_ns)?;
+        let names = self.networks.fast.output_names().to_vec();
+        self.write("fast", &names, &outputs)?;
+        self.frames += 1;
+        Ok(())
+    }
+
+    fn write(&mut self, network: &str, names: &[String], outputs: &TVec<TValue>) -> anyhow::Result<()> {
+        for (name, tensor) in names.iter().zip(outputs) {
+            let file = self.out.join(format!("{:06}.{network}.{name}.npy", self.frames));
+            npy::write(&file, tensor).with_context(|| format!("{}: cannot be written", file.display()))?;
+            self.files += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the folder, or makes sure that it is empty.
+fn make_folder(out: &Path, force: bool) -> anyhow::Result<()> {
+    let cannot = || format!("{}: cannot be used for results", out.display());
+    std::fs::create_dir_all(out).with_context(cannot)?;
+    let mut others = Vec::new();
+    for entry in std::fs::read_dir(out).with_context(cannot)? {
+        others.push(entry.with_context(cannot)?.path());
+    }
+    if others.is_empty() {
+        return Ok(());
+    }
+    ensure!(
+        force,
+        "{}: expected an empty folder, found {} files; give another folder, or --force to replace earlier results",
+        out.display(),
+        others.len()
+    );
+    for file in others.iter().filter(|file| is_result(file)) {
+        std::fs::remove_file(file).with_context(|| format!("{}: cannot be removed", file.display()))?;
+    }
+    Ok(())
+}
+
+/// Whether a file is named as ours are: `000012.fast.….npy`, or the unfinished form of it.
+fn is_result(file: &Path) -> bool {
+    let Some(name) = file.file_name().and_then(|name| name.to_str()) else { return false };
+    let name = name.strip_suffix(".unfinished").unwrap_or(name);
+    let Some((number, rest)) = name.split_once('.') else { return false };
+    number.len() >= 6
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+        && (rest.starts_with("fast.") || rest.starts_with("slow."))
+        && rest.ends_with(".npy")
+}
+
+/// Frames so far and their rate, on standard error where it is a terminal.
+fn progress() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} frame {pos}, {per_sec}, {elapsed}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_results_are_removed_by_force() {
+        for name in ["000012.fast.task.depth.npy", "1000000.slow.value.a.npy", "000001.slow.x.npy.unfinished"] {
+            assert!(is_result(Path::new(name)), "{name}");
+        }
+        for name in ["notes.txt", "000012.rgb.png", "12.fast.a.npy", "000012.depth.npy", "000012.fast.a.txt"] {
+            assert!(!is_result(Path::new(name)), "{name}");
+        }
+    }
+}
