@@ -79,7 +79,8 @@ mod tests {
     #[test]
     fn a_file_is_byte_for_byte_what_numpy_writes() {
         // numpy.save of numpy.array([[1, 2, 3], [4, 5, 6]], numpy.int8), numpy 2.4.
-        let mut expected = b"\x93NUMPY\x01\x00v\x00{'descr': '|i1', 'fortran_order': False, 'shape': (2, 3), }".to_vec();
+        let mut expected =
+            b"\x93NUMPY\x01\x00v\x00{'descr': '|i1', 'fortran_order': False, 'shape': (2, 3), }".to_vec();
         expected.resize(127, b' ');
         expected.extend(b"\n\x01\x02\x03\x04\x05\x06");
         assert_eq!(bytes(&tensor2(&[[1i8, 2, 3], [4, 5, 6]])), expected);

@@ -9,6 +9,7 @@
 //! | `check`, `facts`, `wiring` | what must hold in a file, between tensors, between the networks |
 //! | `hoist` | takes out of the frame's network what only changes with the keyframe |
 //! | `ila`, `plan` | attention as an operator of the engine; the engine's plan |
+//! | `profile` | times of a plan's nodes |
 //! | `network` | the two networks as the pipeline runs them |
 
 mod bundle;
@@ -22,6 +23,7 @@ mod manifest;
 mod network;
 mod onnx;
 mod plan;
+pub mod profile;
 pub mod spec;
 #[cfg(test)]
 mod tests;

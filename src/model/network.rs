@@ -42,7 +42,7 @@ impl FastNetwork {
         image: &Image,
         memory: &Memory,
         captured_ns: u64,
-        observe: impl FnMut(&super::plan::TypedNode, f64),
+        observe: super::plan::Observe,
     ) -> Result<TVec<TValue>, RunError> {
         let inputs = self.inputs(image, memory, captured_ns)?;
         self.plan.run_timed(inputs, observe)
@@ -134,7 +134,7 @@ impl SlowNetwork {
         image: &Image,
         keys: Keys,
         captured_ns: u64,
-        observe: impl FnMut(&super::plan::TypedNode, f64),
+        observe: super::plan::Observe,
     ) -> Result<Memory, RunError> {
         let outputs = self.plan.run_timed(tvec![image.clone().into_tvalue()], observe)?;
         self.remember(&outputs, keys, captured_ns)

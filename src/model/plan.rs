@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use tract_onnx::pb::GraphProto;
-pub(crate) use tract_onnx::tract_hir::internal::TypedNode;
 use tract_onnx::tract_hir::internal::*;
 
 use super::engine::RunError;
@@ -21,6 +20,9 @@ pub(crate) fn optimise(
         .and_then(|model| model.into_optimized())
         .map_err(|error| BundleError::engine(&network.file, error))
 }
+
+/// Who is told of every node: the model, the node, the seconds that it took.
+pub(crate) type Observe<'a> = &'a mut dyn FnMut(&TypedModel, &TypedNode, f64);
 
 /// One network's plan and state.
 #[derive(Debug)]
@@ -43,16 +45,13 @@ impl Plan {
         self.settle(outcome)
     }
 
-    /// Runs it and tells `observe` of each node: its name, its operator and the seconds that it took.
-    pub fn run_timed(
-        &mut self,
-        inputs: TVec<TValue>,
-        mut observe: impl FnMut(&TypedNode, f64),
-    ) -> Result<TVec<TValue>, RunError> {
+    /// Runs it and tells `observe` of each node: the plan's model, the node, the seconds that it took.
+    pub fn run_timed(&mut self, inputs: TVec<TValue>, observe: Observe) -> Result<TVec<TValue>, RunError> {
+        let plan = self.state.plan().clone();
         let outcome = self.state.run_plan_with_eval(inputs, |context, state, node, inputs| {
             let start = std::time::Instant::now();
             let outputs = tract_onnx::tract_core::plan::eval(context, state, node, inputs);
-            observe(node, start.elapsed().as_secs_f64());
+            observe(plan.model(), node, start.elapsed().as_secs_f64());
             outputs
         });
         self.settle(outcome)

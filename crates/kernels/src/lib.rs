@@ -5,6 +5,7 @@
 //! | [`cpu`] | which instruction set the kernels use, chosen once |
 //! | [`ila`] | inter-frame local attention |
 //! | [`pixel`] | camera pixels → resized, normalised network input |
+//! | [`peak`] | the most multiply-adds that this core does: what benchmarks compare with |
 //! | [`maps`] | network output → published maps (upsampling fused with argmax, depth, normals) |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -12,4 +13,5 @@
 pub mod cpu;
 pub mod ila;
 pub mod maps;
+pub mod peak;
 pub mod pixel;

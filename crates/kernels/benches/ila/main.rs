@@ -13,7 +13,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod peak;
+use milad_kernels::peak;
 
 use std::io::{BufRead, Write};
 use std::time::Instant;

@@ -1,0 +1,218 @@
+//! `milad bench`: how long a bundle's networks take on this machine, node by node, and how much of the machine that is.
+//!
+//! The picture is noise: the networks take the same time whatever they see. The core's peak is measured between the
+//! frames, so that a busy machine slows both alike, and shares are what to compare.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use milad_kernels::cpu::Isa;
+use milad_kernels::peak;
+use serde::Serialize;
+use tract_onnx::prelude::Tensor;
+
+use crate::model::profile::{Node, Profile};
+use crate::model::{Bundle, Image, Keys, LoadReport, Networks};
+
+/// What can be said on the command line.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The bundle: a folder, or a name in ./models or /usr/share/milad/models
+    #[arg(long, value_name = "BUNDLE")]
+    pub bundle: String,
+    /// Frames to time; the slow network runs a fifth as often
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub frames: u32,
+    /// Threads for each network
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: u16,
+    /// One JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    bundle: String,
+    sha256: String,
+    frames: u32,
+    threads: u16,
+    isa: &'static str,
+    attention_kernel: &'static str,
+    /// FLOP/s of one core, a multiply-add counting as two.
+    peak_flops: f64,
+    loading_ms: f64,
+    /// Multiply-accumulates once a keyframe for what depends on memory alone.
+    prelude_macs: u64,
+    networks: Vec<NetworkReport>,
+    float_though_quantised: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct NetworkReport {
+    name: &'static str,
+    macs: u64,
+    attention_macs: u64,
+    median_ms: f64,
+    p90_ms: f64,
+    peak_share: f64,
+    nodes: Vec<Node>,
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let networks = Bundle::load(&args.bundle)?.into_networks(usize::from(args.threads))?;
+    let report = measure(networks, &args)?;
+    match args.json {
+        true => println!("{}", serde_json::to_string(&report)?),
+        false => print!("{}", table(&report)),
+    }
+    Ok(())
+}
+
+fn measure(mut networks: Networks, args: &Args) -> anyhow::Result<Report> {
+    let input = &networks.spec.input;
+    let image = noise(input.width, input.height)?;
+    let keyframes = args.frames.div_ceil(5);
+    let progress = ProgressBar::new(u64::from(args.frames + keyframes));
+    progress.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} frames, {eta} left")?);
+    let (mut peaks, mut fast, mut slow) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut fast_nodes, mut slow_nodes) = (Profile::default(), Profile::default());
+    let keys = |networks: &mut Networks| -> anyhow::Result<Keys> {
+        let outputs = networks.fast.run_all(&image, &networks.initial, 0)?;
+        Ok(networks.fast.sort(&outputs)?.keys)
+    };
+    let mut memory = networks.initial.clone();
+    // Whole runs and runs with a clock around every node alternate: the clock's own cost stays out of the totals.
+    for _ in 0..keyframes {
+        let first = keys(&mut networks)?;
+        peaks.push(peak::burst(Isa::selected()));
+        let start = Instant::now();
+        memory = networks.slow.run_all(&image, first.clone(), 0)?.1;
+        slow.push(start.elapsed().as_secs_f64());
+        slow_nodes.run(|observe| networks.slow.run_timed(&image, first, 0, observe))?;
+        progress.inc(1);
+    }
+    for _ in 0..args.frames {
+        peaks.push(peak::burst(Isa::selected()));
+        let start = Instant::now();
+        networks.fast.run_all(&image, &memory, 0)?;
+        fast.push(start.elapsed().as_secs_f64());
+        fast_nodes.run(|observe| networks.fast.run_timed(&image, &memory, 0, observe))?;
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    let LoadReport { macs_fast, macs_prelude, macs_slow, macs_ila, kernel, ref float_nodes, loading } = networks.report;
+    let peak_flops = quantile(&mut peaks, 0.5);
+    let network = |name, macs: u64, attention_macs, times: &mut Vec<f64>, nodes: Profile| {
+        let median = quantile(times, 0.5);
+        NetworkReport {
+            name,
+            macs,
+            attention_macs,
+            median_ms: median * 1e3,
+            p90_ms: quantile(times, 0.9) * 1e3,
+            peak_share: 2.0 * macs as f64 / median / peak_flops,
+            nodes: nodes.nodes(peak_flops),
+        }
+    };
+    Ok(Report {
+        bundle: networks.spec.name.clone(),
+        sha256: networks.spec.sha256.clone(),
+        frames: args.frames,
+        threads: args.threads,
+        isa: Isa::selected().name(),
+        attention_kernel: kernel,
+        peak_flops,
+        loading_ms: loading.as_secs_f64() * 1e3,
+        prelude_macs: macs_prelude,
+        networks: vec![
+            network("fast", macs_fast, macs_ila, &mut fast, fast_nodes),
+            network("slow", macs_slow, 0, &mut slow, slow_nodes),
+        ],
+        float_though_quantised: float_nodes.clone(),
+    })
+}
+
+/// Normal-looking numbers from a linear congruential generator (Knuth, MMIX): the same on every machine.
+fn noise(width: usize, height: usize) -> anyhow::Result<Image> {
+    let mut state = 1u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u32 << 22) as f32 - 2.0
+    };
+    let numbers: Vec<f32> = (0..3 * width * height).map(|_| next()).collect();
+    Ok(Image::from(Tensor::from_shape(&[1, 3, height, width], &numbers)?))
+}
+
+/// The smallest value that at least this share of the values does not exceed; 0 of nothing.
+fn quantile(values: &mut [f64], share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let index = (share * values.len() as f64).ceil() as usize;
+    values.get(index.saturating_sub(1)).copied().unwrap_or(0.0)
+}
+
+fn table(report: &Report) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let mut line = |words: std::fmt::Arguments| {
+        let _ = writeln!(text, "{words}");
+    };
+    line(format_args!(
+        "{}: kernels {}, attention {}, {} thread(s), one core's peak {:.1} GFLOP/s, loaded in {:.0} ms",
+        report.bundle,
+        report.isa,
+        report.attention_kernel,
+        report.threads,
+        report.peak_flops * 1e-9,
+        report.loading_ms
+    ));
+    for network in &report.networks {
+        line(format_args!(
+            "\n{}: {:.3} ms (p90 {:.3}), {:.2} MMAC of which attention {:.2}, {:.0} % of the peak",
+            network.name,
+            network.median_ms,
+            network.p90_ms,
+            network.macs as f64 * 1e-6,
+            network.attention_macs as f64 * 1e-6,
+            network.peak_share * 100.0
+        ));
+        line(format_args!("{:>9} {:>6} {:>9} {:>6}  node", "µs", "share", "MMAC", "peak"));
+        for node in &network.nodes {
+            let peak = if node.macs == 0 { "–".into() } else { format!("{:.0} %", node.peak_share * 100.0) };
+            line(format_args!(
+                "{:9.1} {:4.1} % {:9.3} {peak:>6}  {} ({})",
+                node.median_us,
+                node.share * 100.0,
+                node.macs as f64 * 1e-6,
+                node.name,
+                node.operator
+            ));
+        }
+    }
+    line(format_args!(
+        "\nonce a keyframe, beside the slow network: {:.2} MMAC on memory alone",
+        report.prelude_macs as f64 * 1e-6
+    ));
+    match report.float_though_quantised.as_slice() {
+        [] => line(format_args!("nothing that is quantised runs in float")),
+        nodes => {
+            line(format_args!("{} quantised nodes run in float, the engine has no integer form of them:", nodes.len()));
+            nodes.iter().for_each(|node| line(format_args!("  {node}")));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_values_that_occurred() {
+        let mut values = vec![3.0, 1.0, 2.0, 4.0];
+        assert_eq!((quantile(&mut values, 0.5), quantile(&mut values, 0.9)), (2.0, 4.0));
+        assert_eq!(quantile(&mut [], 0.5), 0.0);
+    }
+}
