@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, ConfigError};
-use crate::{check, run};
+use crate::{bench, check, infer, run};
 
 /// Dense predictions (segmentation, depth, surface normals) for every camera frame, at low latency.
 ///
@@ -26,6 +26,10 @@ enum Command {
     Run(Box<RunArgs>),
     /// Reads the configuration, loads the bundle, opens the camera: prints what would run. Exit status 78: refused
     Check(Box<RunArgs>),
+    /// Runs a bundle on a clip and writes every output of every frame
+    Infer(infer::Args),
+    /// Times a bundle's networks, node by node
+    Bench(bench::Args),
 }
 
 /// Flags of `milad run` and `milad check`. A flag beats the configuration file.
@@ -96,6 +100,8 @@ pub fn main() -> ExitCode {
         None => run::run(&cli.run),
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Infer(args)) => infer::run(args),
+        Some(Command::Bench(args)) => bench::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
