@@ -73,7 +73,7 @@ pub fn task_infos(spec: &Spec) -> Vec<TaskInfo> {
                 info.channels = Some(3);
                 info.scale = Some(127);
             }
-            TaskKind::Raw { channels } => info.channels = Some(saturate(*channels)),
+            TaskKind::Raw { channels } => info.channels = (*channels != 1).then_some(saturate(*channels)),
         }
         info
     });

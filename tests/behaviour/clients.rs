@@ -1,0 +1,633 @@
+//! What clients of the results socket get, and what they can't do to others.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+use milad::publish::{Limits, Plane, Server, SocketError, Values, block, socket};
+use milad::stop::Stop;
+use milad::telemetry::Metrics;
+use milad_client::*;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// A folder that is removed afterwards.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("milad-test-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A server with a clock that only moves when told.
+struct Rig {
+    server: Server,
+    clock: Arc<AtomicU64>,
+    metrics: Metrics,
+    never: Stop,
+    folder: Folder,
+    sequence: u64,
+}
+
+fn task(name: &str, width: u32, height: u32) -> TaskInfo {
+    TaskInfo {
+        name: name.into(),
+        kind: TaskKind::Depth,
+        width,
+        height,
+        dtype: Dtype::F32,
+        channels: None,
+        scale: None,
+        unit: Some("m".into()),
+        classes: vec![],
+    }
+}
+
+fn hello(names: &[&str]) -> Hello {
+    Hello {
+        protocol: PROTOCOL,
+        milad: "0.0.0".into(),
+        bundle: BundleInfo::default(),
+        clock: "monotonic".into(),
+        realtime_offset_ns: 0,
+        boot_id: String::new(),
+        camera: None,
+        tasks: names.iter().map(|name| task(name, 4, 2)).collect(),
+    }
+}
+
+impl Rig {
+    fn new(name: &str, limits: Limits) -> Rig {
+        let folder = Folder::new(name);
+        let listener = socket::bind(&folder.path("s"), 0o660, None).unwrap();
+        let (clock, metrics) = (Arc::new(AtomicU64::new(SECOND)), Metrics::new());
+        let read = clock.clone();
+        let mut server = Server::new(listener, limits)
+            .unwrap()
+            .with_clock(move || read.load(SeqCst))
+            .with_metrics(metrics.clone());
+        server.hello(hello(&["depth", "flow"]));
+        Rig { server, clock, metrics, never: Stop::new().unwrap(), folder, sequence: 0 }
+    }
+
+    /// Serves until nothing more happens.
+    fn serve(&mut self) {
+        for _ in 0..8 {
+            self.server.wait(self.never.fd(), self.never.fd(), Some(Duration::ZERO)).unwrap();
+        }
+    }
+
+    fn connect(&mut self) -> Peer {
+        let stream = UnixStream::connect(self.folder.path("s")).unwrap();
+        self.serve();
+        let mut peer = Peer::new(stream);
+        assert!(matches!(peer.next().message, Message::Hello(_)));
+        peer
+    }
+
+    /// Publishes a result with a map of `pixels` for each task.
+    fn publish_maps(&mut self, pixels: usize) {
+        let mut result = self.result();
+        let planes: Vec<_> = (0..2)
+            .map(|task| Plane {
+                task,
+                channels: 1,
+                height: 1,
+                width: pixels,
+                values: Values::F32((0..pixels).map(|i| (i + task) as f32).collect()),
+            })
+            .collect();
+        result.sequence = self.sequence;
+        self.server.publish(&result, &planes);
+        self.sequence += 1;
+    }
+
+    fn publish(&mut self) {
+        self.publish_maps(8);
+    }
+
+    fn result(&self) -> ResultMessage {
+        let depth = Statistics::Depth { p5: Some(1.0), p50: Some(2.0), p95: Some(3.0), nearest: None };
+        ResultMessage {
+            sequence: self.sequence,
+            keyframe: Some(Keyframe::default()),
+            confidence: Some(0.5),
+            tasks: Named(vec![("depth".into(), depth), ("flow".into(), Statistics::Raw {})]),
+            ..ResultMessage::default()
+        }
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.clock.fetch_add(seconds * SECOND, SeqCst);
+    }
+
+    fn metric(&self, name: &str) -> u64 {
+        let mut text = String::new();
+        self.metrics.render(&mut text);
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} "))).unwrap().to_owned();
+        line.parse().unwrap()
+    }
+}
+
+/// The other end: never waits.
+struct Peer {
+    reader: BufReader<UnixStream>,
+}
+
+impl Peer {
+    fn new(stream: UnixStream) -> Peer {
+        // Long enough that only a missing message can run into it.
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Peer { reader: BufReader::new(stream) }
+    }
+
+    fn stream(&self) -> &UnixStream {
+        self.reader.get_ref()
+    }
+
+    fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream().write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// The next message that is already there.
+    fn next(&mut self) -> Received {
+        self.try_next().expect("a message")
+    }
+
+    fn try_next(&mut self) -> Option<Received> {
+        let mut line = String::new();
+        match self.reader.read_line(&mut line) {
+            Ok(0) => return None,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+            Err(error) => panic!("{error}"),
+        }
+        let message: Message = serde_json::from_str(&line).unwrap();
+        let mut payload = vec![];
+        if let Message::Result(result) = &message {
+            payload.resize(result.payload_bytes as usize, 0);
+            self.reader.read_exact(&mut payload).unwrap();
+        }
+        Some(Received { message, line: line.trim_end().into(), payload })
+    }
+
+    fn result(&mut self) -> ResultMessage {
+        match self.next().message {
+            Message::Result(result) => result,
+            other => panic!("expected a result, got {other:?}"),
+        }
+    }
+
+    fn error(&mut self) -> String {
+        match self.next().message {
+            Message::Error { message } => message,
+            other => panic!("expected an error, got {other:?}"),
+        }
+    }
+
+    fn is_empty(&mut self) -> bool {
+        self.stream().set_nonblocking(true).unwrap();
+        let nothing = matches!(self.reader.fill_buf(), Err(error) if error.kind() == ErrorKind::WouldBlock);
+        self.stream().set_nonblocking(false).unwrap();
+        nothing
+    }
+}
+
+#[test]
+fn a_client_that_says_nothing_gets_hello_and_every_result() {
+    let mut rig = Rig::new("plain", Limits::default());
+    let mut peer = rig.connect();
+    for sequence in 0..3 {
+        rig.publish();
+        let received = peer.next();
+        let Message::Result(result) = &received.message else { panic!() };
+        assert_eq!((result.sequence, result.dropped, result.payload_bytes), (sequence, 0, 0));
+        // What is put together from pieces is what the types write.
+        let plain = Message::Result(ResultMessage { sequence, ..rig.result() });
+        assert_eq!(received.line, serde_json::to_string(&plain).unwrap());
+    }
+    assert!(peer.is_empty());
+}
+
+#[test]
+fn inline_maps_come_behind_the_line_for_the_tasks_asked_for() {
+    let mut rig = Rig::new("inline", Limits::default());
+    let (mut all, mut one, mut none) = (rig.connect(), rig.connect(), rig.connect());
+    assert!(!rig.server.wants().any());
+    all.write("{\"subscribe\":{\"maps\":\"inline\"}}\n");
+    one.write("{\"subscribe\":{\"tasks\":[\"flow\"],\"maps\":\"inline\"}}\n");
+    rig.serve();
+    assert!(rig.server.wants().task(0) && rig.server.wants().task(1) && !rig.server.wants().task(2));
+    assert_eq!((all.next().message, one.next().message), (Message::Ok, Message::Ok));
+    rig.publish_maps(3);
+    let received = all.next();
+    let planes: Vec<_> = [[0.0f32, 1.0, 2.0], [1.0, 2.0, 3.0]]
+        .into_iter()
+        .enumerate()
+        .map(|(task, v)| Plane { task, channels: 1, height: 1, width: 3, values: Values::F32(v.into()) })
+        .collect();
+    rig.sequence = 0;
+    let (result, payload) = block::reference(&rig.result(), &planes);
+    assert_eq!(received.line, serde_json::to_string(&Message::Result(result)).unwrap());
+    assert_eq!(received.payload, payload);
+    let Received { message: Message::Result(result), payload, .. } = one.next() else { panic!() };
+    assert_eq!(payload, [1.0f32, 2.0, 3.0].map(f32::to_le_bytes).concat());
+    assert_eq!((result.maps.len(), &*result.maps[0].task, &*result.maps[0].shape), (1, "flow", &[1, 3][..]));
+    assert_eq!(result.tasks.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["flow"]);
+    assert_eq!(none.result().payload_bytes, 0);
+}
+
+#[test]
+fn every_nth_result_is_not_a_loss() {
+    let mut rig = Rig::new("every", Limits::default());
+    let mut peer = rig.connect();
+    peer.write("{\"subscribe\":{\"every\":3}}\n");
+    rig.serve();
+    assert_eq!(peer.next().message, Message::Ok);
+    (0..7).for_each(|_| rig.publish());
+    let got: Vec<_> = (0..3).map(|_| peer.result()).map(|r| (r.sequence, r.dropped)).collect();
+    assert_eq!(got, [(0, 0), (3, 0), (6, 0)]);
+    assert!(peer.is_empty());
+}
+
+/// More than a Unix socket's buffer takes.
+const BIG: usize = 100_000;
+
+#[test]
+fn a_slow_client_loses_whole_results_of_its_own_and_is_told_how_many() {
+    let mut rig = Rig::new("slow", Limits::default());
+    let (mut slow, mut quick) = (rig.connect(), rig.connect());
+    slow.write("{\"subscribe\":{\"maps\":\"inline\"}}\n");
+    rig.serve();
+    assert_eq!(slow.next().message, Message::Ok);
+    for sequence in 0..20 {
+        rig.publish_maps(BIG);
+        let result = quick.result();
+        assert_eq!((result.sequence, result.dropped), (sequence, 0));
+    }
+    let lost = rig.metric("milad_client_messages_lost_total");
+    assert!(lost > 0);
+    // It reads again: whole messages, in order, and what is missing is what it is told.
+    let stop = Stop::new().unwrap();
+    let (stopped, never) = (stop.clone(), rig.never.clone());
+    let server = std::thread::spawn(move || rig.server.wait(never.fd(), stopped.fd(), None));
+    let mut expected = 0;
+    let mut told = 0;
+    while expected < 20 {
+        let received = slow.next();
+        let Message::Result(result) = received.message else { panic!() };
+        assert_eq!(result.sequence, expected + result.dropped);
+        assert_eq!(received.payload.len(), 2 * 4 * BIG);
+        assert!(received.payload.chunks_exact(4).take(3).eq([0.0f32, 1.0, 2.0].map(f32::to_le_bytes)));
+        told += result.dropped;
+        expected = result.sequence + 1;
+    }
+    assert_eq!(told, lost);
+    stop.set();
+    server.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_client_that_never_reads_gets_bye_after_five_seconds_and_is_closed() {
+    let mut rig = Rig::new("never", Limits::default());
+    let (mut deaf, mut quick) = (rig.connect(), rig.connect());
+    deaf.write("{\"subscribe\":{\"maps\":\"inline\"}}\n");
+    rig.serve();
+    // One is in the socket, four wait.
+    for _ in 0..8 {
+        rig.publish_maps(BIG);
+        quick.result();
+    }
+    rig.pass(4);
+    rig.serve();
+    rig.publish_maps(BIG);
+    assert_eq!((rig.server.clients(), rig.metric("milad_client_expulsions_total")), (2, 0));
+    rig.pass(1);
+    rig.serve();
+    assert_eq!(rig.metric("milad_client_expulsions_total"), 1);
+    // What was begun is finished, what waited is gone, then comes the goodbye.
+    let reader = std::thread::spawn(move || {
+        let mut messages = vec![];
+        while let Some(received) = deaf.try_next() {
+            messages.push(received.message);
+        }
+        messages
+    });
+    while !reader.is_finished() {
+        rig.server.wait(rig.never.fd(), rig.never.fd(), Some(Duration::from_millis(1))).unwrap();
+    }
+    let messages = reader.join().unwrap();
+    let bye = Message::Bye { reason: "too slow: messages waited for too long".into() };
+    assert_eq!(messages.last(), Some(&bye));
+    assert_eq!(messages.iter().filter(|m| matches!(m, Message::Result(_))).count(), 1);
+    rig.serve();
+    assert_eq!((rig.server.clients(), rig.metric("milad_clients")), (1, 1));
+    rig.publish();
+    assert!(matches!(quick.next().message, Message::Result(_)));
+}
+
+#[test]
+fn one_that_does_not_even_take_the_goodbye_is_cut_off() {
+    let mut rig = Rig::new("cut", Limits::default());
+    let mut deaf = rig.connect();
+    deaf.write("{\"subscribe\":{\"maps\":\"inline\"}}\n");
+    rig.serve();
+    (0..8).for_each(|_| rig.publish_maps(BIG));
+    rig.pass(5);
+    rig.serve();
+    assert_eq!(rig.server.clients(), 1);
+    rig.pass(1);
+    rig.serve();
+    assert_eq!(rig.server.clients(), 0);
+}
+
+#[test]
+fn garbage_is_answered_a_few_times_and_costs_nobody_anything() {
+    let mut rig = Rig::new("garbage", Limits::default());
+    let mut peer = rig.connect();
+    let lines = [
+        "hello\n",
+        "{}\n",
+        "[]\n",
+        "\u{0}\u{1}\n",
+        "{\"subscribe\":3}\n",
+        "{\"subscribe\":{\"every\":0}}\n",
+        "{\"subscribe\":{\"every\":-1}}\n",
+        "{\"subscribe\":{\"tasks\":[\"nothing\"]}}\n",
+        "{\"subscribe\":{\"maps\":\"shared\"}}\n",
+        "{\"subscribe\":{\"maps\":\"carrier pigeon\"}}\n",
+    ];
+    for line in lines {
+        peer.write(line);
+        rig.serve();
+        let error = peer.error();
+        assert!(error.len() < 5000, "{error}");
+        if line.contains("nothing") {
+            assert_eq!(error, "no task \"nothing\"; there are: depth, flow");
+        } else if line.contains("shared") {
+            assert!(error.contains("not served yet"), "{error}");
+        }
+    }
+    // Ten at once, then one a second.
+    (0..50).for_each(|_| peer.write("hello\n"));
+    (0..20).for_each(|_| rig.serve());
+    assert!(peer.is_empty());
+    rig.pass(2);
+    (0..50).for_each(|_| peer.write("hello\n"));
+    (0..20).for_each(|_| rig.serve());
+    peer.error();
+    peer.error();
+    assert!(peer.is_empty());
+    // A refused request changes nothing, and a good one still works.
+    rig.publish();
+    assert_eq!(peer.result().sequence, 0);
+    peer.write("\n  \n{\"subscribe\":{\"later\":1}}\r\n");
+    rig.serve();
+    assert_eq!(peer.next().message, Message::Ok);
+}
+
+#[test]
+fn a_megabyte_without_a_newline_is_an_error_and_the_end() {
+    let mut rig = Rig::new("megabyte", Limits::default());
+    let (mut peer, mut other) = (rig.connect(), rig.connect());
+    let stream = peer.stream().try_clone().unwrap();
+    let writer = std::thread::spawn(move || (&stream).write_all(&vec![b'x'; 1 << 20]));
+    while !writer.is_finished() {
+        rig.server.wait(rig.never.fd(), rig.never.fd(), Some(Duration::from_millis(1))).unwrap();
+    }
+    let _ = writer.join().unwrap();
+    assert_eq!(peer.error(), "a request has at most 4096 bytes and a newline: closing");
+    assert!(peer.try_next().is_none());
+    drop(peer);
+    rig.serve();
+    assert_eq!(rig.server.clients(), 1);
+    rig.publish();
+    assert_eq!(other.result().sequence, 0);
+}
+
+#[test]
+fn a_request_of_4096_bytes_is_read_and_one_more_is_too_much() {
+    let mut rig = Rig::new("longest", Limits::default());
+    let line = |length: usize| format!("{:<length$}\n", "{\"subscribe\":{}}");
+    let mut peer = rig.connect();
+    peer.write(line(4096));
+    rig.serve();
+    assert_eq!(peer.next().message, Message::Ok);
+    peer.write(line(4097));
+    rig.serve();
+    assert!(peer.error().starts_with("a request has at most 4096 bytes"));
+}
+
+#[test]
+fn half_a_line_costs_nothing_and_the_other_half_completes_it() {
+    let mut rig = Rig::new("half", Limits::default());
+    let mut peer = rig.connect();
+    peer.write("{\"subscribe\":");
+    rig.serve();
+    rig.pass(3600);
+    for sequence in 0..3 {
+        rig.publish();
+        rig.serve();
+        assert_eq!(peer.result().sequence, sequence);
+    }
+    peer.write("{\"every\":2}}\n");
+    rig.serve();
+    assert_eq!(peer.next().message, Message::Ok);
+}
+
+#[test]
+fn no_more_requests_is_not_goodbye() {
+    let mut rig = Rig::new("eof", Limits::default());
+    let mut peer = rig.connect();
+    peer.write("{\"subscribe\":{\"tasks\":[]}}\n{\"subscr");
+    peer.stream().shutdown(Shutdown::Write).unwrap();
+    rig.serve();
+    assert_eq!(peer.next().message, Message::Ok);
+    for sequence in 0..3 {
+        rig.publish();
+        rig.serve();
+        let result = peer.result();
+        assert_eq!((result.sequence, result.tasks.len()), (sequence, 0));
+    }
+    drop(peer);
+    rig.serve();
+    assert_eq!(rig.server.clients(), 0);
+}
+
+#[test]
+fn requests_wait_while_answers_are_not_read() {
+    let mut rig = Rig::new("flood", Limits::default());
+    let peer = rig.connect();
+    peer.stream().set_nonblocking(true).unwrap();
+    let line = "{\"subscribe\":{}}\n".repeat(64);
+    // It takes what it must and then stops reading: the peer's own writes get stuck, not the server.
+    let mut stuck = false;
+    for _ in 0..10_000 {
+        rig.server.wait(rig.never.fd(), rig.never.fd(), Some(Duration::ZERO)).unwrap();
+        if peer.stream().write(line.as_bytes()).is_err_and(|e| e.kind() == ErrorKind::WouldBlock) {
+            rig.serve();
+            stuck = peer.stream().write(line.as_bytes()).is_err();
+            if stuck {
+                break;
+            }
+        }
+    }
+    assert!(stuck);
+    rig.pass(5);
+    rig.serve();
+    assert_eq!(rig.metric("milad_client_expulsions_total"), 1);
+}
+
+#[test]
+fn the_sixty_fifth_client_is_told_and_closed_and_a_place_can_be_had_again() {
+    let mut rig = Rig::new("many", Limits::default());
+    let mut peers: Vec<_> = (0..64).map(|_| rig.connect()).collect();
+    let mut late = Peer::new(UnixStream::connect(rig.folder.path("s")).unwrap());
+    rig.serve();
+    assert_eq!(late.error(), "64 clients are connected, no room for more: try again later");
+    assert!(late.try_next().is_none());
+    assert_eq!((rig.server.clients(), rig.metric("milad_client_refusals_total")), (64, 1));
+    rig.publish();
+    for peer in &mut peers {
+        assert_eq!(peer.result().sequence, 0);
+    }
+    peers.pop();
+    rig.serve();
+    rig.connect();
+    assert_eq!(rig.metric("milad_client_connections_total"), 66);
+}
+
+#[test]
+fn announcements_reach_all_and_subscriptions_survive_another_model() {
+    let mut rig = Rig::new("announce", Limits::default());
+    let mut peer = rig.connect();
+    peer.write("{\"subscribe\":{\"tasks\":[\"flow\"],\"maps\":\"inline\"}}\n");
+    rig.serve();
+    assert_eq!(peer.next().message, Message::Ok);
+    rig.server.hello(hello(&["flow"]));
+    let model = ModelMessage { epoch: 2, bundle: BundleInfo::default(), tasks: vec![] };
+    rig.server.announce(&Message::Model(model.clone()));
+    assert_eq!(peer.next().message, Message::Model(model));
+    assert!(rig.server.wants().task(0) && !rig.server.wants().task(1));
+    let mut newcomer = Peer::new(UnixStream::connect(rig.folder.path("s")).unwrap());
+    rig.serve();
+    let Message::Hello(greeting) = newcomer.next().message else { panic!() };
+    assert_eq!(greeting.tasks.len(), 1);
+}
+
+#[test]
+fn nobody_is_greeted_before_there_is_something_to_say() {
+    let folder = Folder::new("early");
+    let listener = socket::bind(&folder.path("s"), 0o660, None).unwrap();
+    let mut server = Server::new(listener, Limits::default()).unwrap();
+    let never = Stop::new().unwrap();
+    let mut peer = Peer::new(UnixStream::connect(folder.path("s")).unwrap());
+    server.wait(never.fd(), never.fd(), Some(Duration::ZERO)).unwrap();
+    assert!(peer.is_empty());
+    server.hello(hello(&["depth"]));
+    server.wait(never.fd(), never.fd(), Some(Duration::ZERO)).unwrap();
+    assert!(matches!(peer.next().message, Message::Hello(_)));
+}
+
+#[test]
+fn waiting_ends_when_woken_or_stopped() {
+    let mut rig = Rig::new("wake", Limits::default());
+    let (wake, stop) = (Stop::new().unwrap(), Stop::new().unwrap());
+    wake.set();
+    rig.server.wait(wake.fd(), stop.fd(), None).unwrap();
+    let wake = Stop::new().unwrap();
+    stop.set();
+    rig.server.wait(wake.fd(), stop.fd(), None).unwrap();
+}
+
+#[test]
+fn the_end_is_told_and_the_socket_is_gone() {
+    let mut rig = Rig::new("end", Limits::default());
+    let mut peer = rig.connect();
+    rig.publish();
+    let Rig { server, folder, .. } = rig;
+    server.close("stopped");
+    assert!(matches!(peer.next().message, Message::Result(_)));
+    assert_eq!(peer.next().message, Message::Bye { reason: "stopped".into() });
+    assert!(peer.try_next().is_none());
+    assert!(!folder.path("s").exists());
+}
+
+fn refused(path: &Path) -> SocketError {
+    socket::bind(path, 0o660, None).unwrap_err()
+}
+
+#[test]
+fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+    let folder = Folder::new("stale");
+    let path = folder.path("s");
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists(), "std leaves its socket behind");
+    let bound = socket::bind(&path, 0o600, None).unwrap();
+    let found = std::fs::symlink_metadata(&path).unwrap();
+    assert!(found.file_type().is_socket());
+    assert_eq!(found.mode() & 0o777, 0o600);
+    assert!(matches!(refused(&path), SocketError::Live(_)));
+    assert!(UnixStream::connect(&path).is_ok(), "the live one still works");
+    drop(bound);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_socket_that_somebody_else_put_there_is_not_unlinked() {
+    let folder = Folder::new("other");
+    let path = folder.path("s");
+    let bound = socket::bind(&path, 0o660, None).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let _other = UnixListener::bind(&path).unwrap();
+    drop(bound);
+    assert!(path.exists());
+}
+
+#[test]
+fn paths_that_cannot_be_are_refused_with_a_reason() {
+    let folder = Folder::new("paths");
+    let long = folder.path(&"x".repeat(108));
+    assert!(matches!(refused(&long), SocketError::TooLong { bytes, .. } if bytes > 107));
+    let missing = folder.path("missing/s");
+    let error = refused(&missing);
+    assert!(matches!(error, SocketError::NoFolder(_)), "{error}");
+    assert!(error.to_string().contains("missing/s") && error.to_string().contains("does not exist"));
+    let file = folder.path("file");
+    std::fs::write(&file, "mine").unwrap();
+    assert!(matches!(refused(&file), SocketError::InTheWay(_)));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+    assert!(matches!(refused(&folder.0), SocketError::InTheWay(_)));
+    let link = folder.path("link");
+    symlink("nowhere", &link).unwrap();
+    assert!(matches!(refused(&link), SocketError::InTheWay(_)));
+    assert!(matches!(refused(Path::new("")), SocketError::System { .. }));
+}
+
+#[test]
+fn a_socket_that_was_passed_in_is_left_where_it_is() {
+    let folder = Folder::new("passed");
+    let listener = UnixListener::bind(folder.path("s")).unwrap();
+    let server = Server::new(listener, Limits::default()).unwrap();
+    assert!(format!("{server:?}").contains("bound: None"));
+    server.close("stopped");
+    assert!(folder.path("s").exists());
+}
