@@ -80,10 +80,8 @@ impl Rig {
         let listener = socket::bind(&folder.path("s"), 0o660, None).unwrap();
         let (clock, metrics) = (Arc::new(AtomicU64::new(SECOND)), Metrics::new());
         let read = clock.clone();
-        let mut server = Server::new(listener, limits)
-            .unwrap()
-            .with_clock(move || read.load(SeqCst))
-            .with_metrics(metrics.clone());
+        let mut server =
+            Server::new(listener, limits).unwrap().with_clock(move || read.load(SeqCst)).with_metrics(metrics.clone());
         server.hello(hello(&["depth", "flow"]));
         Rig { server, clock, metrics, never: Stop::new().unwrap(), folder, sequence: 0 }
     }

@@ -88,10 +88,7 @@ fn statistics() -> Named<Statistics> {
     let share = [("road".into(), Share(0.31)), ("sky".into(), Share(0.69))].into_iter().collect();
     Named(vec![
         ("segmentation".into(), Statistics::Segmentation { share }),
-        (
-            "depth".into(),
-            Statistics::Depth { p5: Some(2.1), p50: Some(9.7), p95: Some(61.0), nearest: Some(1.8) },
-        ),
+        ("depth".into(), Statistics::Depth { p5: Some(2.1), p50: Some(9.7), p95: Some(61.0), nearest: Some(1.8) }),
         ("normals".into(), Statistics::Normals { up: 0.42 }),
         ("features".into(), Statistics::Raw {}),
     ])
@@ -111,10 +108,7 @@ fn messages() -> Vec<Message> {
         Message::Result(result()),
         Message::Result(ResultMessage { keyframe: None, confidence: None, dropped: 7, ..result() }),
         Message::Result(ResultMessage {
-            tasks: Named(vec![(
-                "depth".into(),
-                Statistics::Depth { p5: None, p50: None, p95: None, nearest: None },
-            )]),
+            tasks: Named(vec![("depth".into(), Statistics::Depth { p5: None, p50: None, p95: None, nearest: None })]),
             ..result()
         }),
         Message::Result(ResultMessage {
@@ -147,8 +141,7 @@ fn the_types_write_the_golden_messages_byte_for_byte() {
 
 #[test]
 fn the_golden_messages_read_back_as_what_was_written() {
-    let read: Vec<Message> =
-        golden("messages.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let read: Vec<Message> = golden("messages.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(read, messages());
 }
 
