@@ -23,3 +23,4 @@ pub mod service;
 pub mod settings;
 pub mod stop;
 pub mod telemetry;
+pub mod watch;

@@ -1,6 +1,6 @@
 //! A small HTTP server for `/metrics`, `/healthz` and `/readyz`: one thread, one request a connection.
 //!
-//! Whatever comes in, it holds at most [`CONNECTIONS`] × [`HEAD_BYTES`] of it, for at most [`DEADLINE`], and it never
+//! Whatever comes in, it holds at most [`CONNECTIONS`] × [`HEAD_BYTES`] of it, for as long as [`Deadlines`] say, and it never
 //! touches the pipeline: it reads atomics. What a request asks for is decided in [`super::request`].
 
 use std::io;
@@ -20,10 +20,22 @@ use crate::stop::Stop;
 pub const CONNECTIONS: usize = 16;
 /// Bytes of a request's head.
 pub const HEAD_BYTES: usize = 8 << 10;
-/// Time for a request's head, and again for taking the answer.
-pub const DEADLINE: Duration = Duration::from_secs(5);
-/// After the answer: time to hear that the peer is done, so that the answer is not cut off by what it still sends.
-const LINGER: Duration = Duration::from_secs(1);
+
+/// How long a connection may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// For a request's head, and again for taking the answer.
+    pub exchange: Duration,
+    /// After the answer: to hear that the peer is done, so that the answer is not cut off by what it still sends.
+    pub linger: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Deadlines { exchange: Duration::from_secs(5), linger: Duration::from_secs(1) }
+    }
+}
+
 /// After a failed accept (no descriptors left, say): time before the next try.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -97,6 +109,17 @@ pub fn serve(
     health: &Health,
     stop: &Stop,
 ) -> io::Result<()> {
+    serve_within(listener, render, health, stop, Deadlines::default())
+}
+
+/// As [`serve`], with other deadlines.
+pub fn serve_within(
+    listener: impl Into<Listener>,
+    render: impl Fn(&mut String),
+    health: &Health,
+    stop: &Stop,
+    deadlines: Deadlines,
+) -> io::Result<()> {
     let listener = listener.into();
     listener.set_nonblocking()?;
     let mut connections: Vec<Connection> = Vec::with_capacity(CONNECTIONS);
@@ -128,16 +151,16 @@ pub fn serve(
         let mut ready = ready.iter().copied();
         connections.retain_mut(|connection| {
             let ready = ready.next().unwrap_or(false);
-            if ready && !connection.advance(now, &render, health) {
+            if ready && !connection.advance(now, deadlines, &render, health) {
                 return false;
             }
-            connection.deadline > now || connection.expire(now)
+            connection.deadline > now || connection.expire(now, deadlines)
         });
         if knocked && listening {
             match listener.accept() {
                 Ok(fd) => {
                     let state = State::Reading(Vec::with_capacity(1024));
-                    connections.push(Connection { fd, state, deadline: now + DEADLINE });
+                    connections.push(Connection { fd, state, deadline: now + deadlines.exchange });
                 }
                 // Gone again, or another signal: poll tells of the next one.
                 Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
@@ -153,7 +176,7 @@ pub fn serve(
 
 impl Connection {
     /// Reads or writes what it can without waiting. Returns whether to keep the connection.
-    fn advance(&mut self, now: Instant, render: &impl Fn(&mut String), health: &Health) -> bool {
+    fn advance(&mut self, now: Instant, deadlines: Deadlines, render: &impl Fn(&mut String), health: &Health) -> bool {
         let mut buffer = [0; 2048];
         match &mut self.state {
             State::Reading(head) => {
@@ -165,12 +188,12 @@ impl Connection {
                 head.extend(buffer.iter().take(count));
                 if let Progress::Answer(response) = answer(head, render, health) {
                     self.state = State::Writing(response, 0);
-                    self.deadline = now + DEADLINE;
-                    return self.write(now);
+                    self.deadline = now + deadlines.exchange;
+                    return self.write(now, deadlines);
                 }
                 true
             }
-            State::Writing(..) => self.write(now),
+            State::Writing(..) => self.write(now, deadlines),
             State::Lingering => match recv(&self.fd, &mut buffer, RecvFlags::DONTWAIT) {
                 Ok((0, _)) => false,
                 Ok(_) => true,
@@ -179,7 +202,7 @@ impl Connection {
         }
     }
 
-    fn write(&mut self, now: Instant) -> bool {
+    fn write(&mut self, now: Instant, deadlines: Deadlines) -> bool {
         let State::Writing(response, sent) = &mut self.state else { return true };
         while let Some(rest) = response.get(*sent..).filter(|rest| !rest.is_empty()) {
             match send(&self.fd, rest, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
@@ -188,18 +211,18 @@ impl Connection {
             }
         }
         self.state = State::Lingering;
-        self.deadline = now + LINGER;
+        self.deadline = now + deadlines.linger;
         shutdown(&self.fd, Shutdown::Write).is_ok()
     }
 
     /// Its time is over. One that is late with its head is told; returns whether to keep it for that.
-    fn expire(&mut self, now: Instant) -> bool {
+    fn expire(&mut self, now: Instant, deadlines: Deadlines) -> bool {
         if !matches!(self.state, State::Reading(_)) {
             return false;
         }
         self.state = State::Writing(super::request::timed_out(), 0);
-        self.deadline = now + LINGER;
-        self.write(now)
+        self.deadline = now + deadlines.linger;
+        self.write(now, deadlines)
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use milad::clock;
 use milad::stop::Stop;
-use milad::telemetry::http::{self, CONNECTIONS, HEAD_BYTES, Listener};
+use milad::telemetry::http::{self, CONNECTIONS, Deadlines, HEAD_BYTES, Listener};
 use milad::telemetry::{Cause, Health, Metrics, Stage};
 
 /// A server on a free port of the loopback.
@@ -27,18 +27,28 @@ fn start(
     metrics: &Metrics,
     health: &Arc<Health>,
     stop: &Stop,
+    deadlines: Deadlines,
 ) -> JoinHandle<std::io::Result<()>> {
     let (listener, metrics, health, stop) = (listener.into(), metrics.clone(), health.clone(), stop.clone());
-    std::thread::spawn(move || http::serve(listener, |out| metrics.render(out), &health, &stop))
+    std::thread::spawn(move || http::serve_within(listener, |out| metrics.render(out), &health, &stop, deadlines))
 }
 
 impl Rig {
     fn new() -> Rig {
+        Rig::within(Deadlines::default())
+    }
+
+    /// With little patience, so that no test waits for long.
+    fn impatient() -> Rig {
+        Rig::within(Deadlines { exchange: Duration::from_millis(300), linger: Duration::from_millis(300) })
+    }
+
+    fn within(deadlines: Deadlines) -> Rig {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (metrics, stop) = (Metrics::new(), Stop::new().unwrap());
         let health = Arc::new(Health::new(Duration::from_secs(60), Duration::from_secs(60)));
-        let thread = Some(start(listener, &metrics, &health, &stop));
+        let thread = Some(start(listener, &metrics, &health, &stop, deadlines));
         Rig { address, metrics, health, stop, thread }
     }
 
@@ -175,7 +185,7 @@ fn a_unix_socket_serves_the_same() {
     let _ = std::fs::remove_file(&path);
     let (metrics, stop) = (Metrics::new(), Stop::new().unwrap());
     let health = Arc::new(Health::new(Duration::ZERO, Duration::ZERO));
-    let thread = start(UnixListener::bind(&path).unwrap(), &metrics, &health, &stop);
+    let thread = start(UnixListener::bind(&path).unwrap(), &metrics, &health, &stop, Deadlines::default());
     let mut stream = UnixStream::connect(&path).unwrap();
     stream.write_all(b"HEAD /metrics HTTP/1.0\r\n\r\n").unwrap();
     let head = read(&mut stream);
@@ -204,7 +214,7 @@ fn a_head_that_never_ends_and_one_that_is_too_long_are_cut_off() {
     assert!(rig.ask(&long).starts_with("HTTP/1.1 431 "));
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(200));
     assert!(rig.ask(many.as_bytes()).starts_with("HTTP/1.1 431 "));
-    // The deadline is the server's own; the test only waits for what must come.
+    let rig = Rig::impatient();
     let mut half = rig.connect();
     half.write_all(b"GET /metrics HTTP/1.1\r\nHost:").unwrap();
     assert!(read(&mut half).starts_with("HTTP/1.1 408 "));
@@ -223,7 +233,7 @@ fn what_is_not_served_says_so() {
 
 #[test]
 fn idle_connections_do_not_lock_out_a_scraper_for_long() {
-    let rig = Rig::new();
+    let rig = Rig::impatient();
     // Twice as many as there is room for; they say nothing and their time runs out.
     let _idle: Vec<_> = (0..2 * CONNECTIONS).map(|_| rig.connect()).collect();
     assert!(rig.get("/metrics").starts_with("HTTP/1.1 200 "));

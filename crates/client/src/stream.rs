@@ -1,6 +1,7 @@
 //! A blocking client: connects, reads line by line, takes the payload that a line announces.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -107,6 +108,11 @@ impl Client {
         self.reader.get_ref()
     }
 
+    /// Whether bytes were taken from the connection that [`Client::receive`] has not given yet: `poll` can't know.
+    pub fn has_buffered(&self) -> bool {
+        !self.reader.buffer().is_empty()
+    }
+
     /// Asks for `what`. The answer (`ok` or `error`) comes among the messages.
     pub fn subscribe(&mut self, what: &Subscribe) -> Result<(), ClientError> {
         let request = Request { subscribe: what.clone() };
@@ -162,11 +168,24 @@ impl Iterator for Client {
     }
 }
 
-/// Where a daemon's socket is by default: the system service's if it is there, else that of a daemon run by this user.
+/// Where a daemon's socket is by default: the system service's if it is there, else that of a daemon run by this user, in
+/// its runtime folder or in a folder for temporary files that belongs to it. If none is there: the service's.
 pub fn default_socket() -> PathBuf {
-    let system = PathBuf::from("/run/milad/results.sock");
-    match std::env::var_os("XDG_RUNTIME_DIR") {
-        Some(folder) if !system.exists() => Path::new(&folder).join("milad.sock"),
-        _ => system,
+    let service = PathBuf::from("/run/milad/results.sock");
+    if service.exists() {
+        return service;
     }
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(|folder| Path::new(&folder).join("milad.sock"));
+    if let Some(socket) = runtime.filter(|socket| socket.exists()) {
+        return socket;
+    }
+    // Everybody may write to the folder for temporary files: believe only what belongs to this user.
+    if let Ok(me) = std::fs::metadata("/proc/self") {
+        let folder = std::env::temp_dir().join(format!("milad-{}", me.uid()));
+        let ours = std::fs::symlink_metadata(&folder).is_ok_and(|found| found.is_dir() && found.uid() == me.uid());
+        if ours && folder.join("milad.sock").exists() {
+            return folder.join("milad.sock");
+        }
+    }
+    service
 }
