@@ -33,7 +33,7 @@ def test_fields_are_in_the_documented_order():
     assert list(of_type("hello")[0]) == [
         "type", "protocol", "milad", "bundle", "clock", "realtime_offset_ns", "boot_id", "camera", "tasks"]
     fields = ["type", "sequence", "driver_sequence", "epoch", "captured_ns", "published_ns", "latency_ms", "keyframe",
-              "confidence", "dropped", "tasks"]
+              "confidence", "slow_running", "dropped", "tasks"]
     for result in of_type("result"):
         assert list(result) == fields + (["maps", "payload_bytes"] if "maps" in result else [])
 

@@ -77,6 +77,7 @@ fn result() -> ResultMessage {
         latency_ms: Latency { total: 21.4, prepare: 1.2, fast: 18.9, publish: 0.3 },
         keyframe: Some(Keyframe { sequence: 1036, age_frames: 5, age_ms: 166.667 }),
         confidence: Some(0.93),
+        slow_running: false,
         dropped: 0,
         tasks: statistics(),
         maps: vec![],
@@ -106,7 +107,7 @@ fn messages() -> Vec<Message> {
         Message::Hello(Hello { camera: None, ..hello() }),
         Message::Hello(Hello { camera: Some(CameraInfo { intrinsics: None, ..camera() }), ..hello() }),
         Message::Result(result()),
-        Message::Result(ResultMessage { keyframe: None, confidence: None, dropped: 7, ..result() }),
+        Message::Result(ResultMessage { keyframe: None, confidence: None, slow_running: true, dropped: 7, ..result() }),
         Message::Result(ResultMessage {
             tasks: Named(vec![("depth".into(), Statistics::Depth { p5: None, p50: None, p95: None, nearest: None })]),
             ..result()
