@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 # A scenario that vanishes must not go unnoticed: how many tests there are, kept by hand.
-EXPECTED_TESTS = 58
+EXPECTED_TESTS = 59
 TICK_NS = 40_000_000
 
 tests = []
@@ -34,7 +34,7 @@ class Run:
 
     def __init__(self, folder):
         self.folder = folder
-        lines = self.text("results.jsonl").splitlines()
+        lines = self.text("results.jsonl").splitlines() if (folder / "results.jsonl").exists() else []
         self.messages = [json.loads(line) for line in lines]
         self.hello = self.messages[0] if self.messages else {}
         self.results = [m for m in self.messages if m["type"] == "result"]
@@ -51,10 +51,17 @@ class Run:
         for line in self.text("trace").splitlines():
             if " v4l2_dqbuf: " not in line:
                 continue
-            field = dict(re.findall(r"(\w+) = ([^,]*)", line))
-            time = int(field["timestamp"])
-            buffers.append((int(field["sequence"]), time, "ERROR" in field["flags"].split("|")))
+            flags, time, sequence = re.search(r"flags = (\S+), .*timestamp = (\d+), .*sequence = (\d+)", line).groups()
+            buffers.append((int(sequence), int(time), "ERROR" in flags.split("|")))
         return buffers
+
+    def places(self, results):
+        """Where the results' buffers stand in the trace, found by the driver's sequence and time."""
+        order = {(sequence, time): place for place, (sequence, time, _) in enumerate(self.buffers())}
+        if self.folder.name in STAMPED_IN_THE_FUTURE:
+            by_sequence = {sequence: place for (sequence, _), place in order.items()}
+            return [by_sequence.get(r["driver_sequence"]) for r in results]
+        return [order.get((r["driver_sequence"], r["captured_ns"])) for r in results]
 
     def streams(self):
         """The buffers, parted where the driver's count began again."""
@@ -98,6 +105,8 @@ STREAMING = [
     "error-flag",
     "disconnect",
 ]
+# There vivid says the end of a frame that it gives away before its end; the daemon must not believe it.
+STAMPED_IN_THE_FUTURE = ["camera-comes-late"]
 GEOMETRY = {
     "yuyv": ("YUYV", 640, 360),
     "nv12": ("NV12", 640, 360),
@@ -131,11 +140,11 @@ def every_frame_is_accounted_for(run):
 @test(*STREAMING)
 def every_result_is_of_a_buffer_of_its_own(run):
     assert len(run.results) >= 20, f"{len(run.results)} results"
-    times = Counter((sequence, time) for sequence, time, bad in run.buffers() if not bad)
-    for result in run.results:
-        key = (result["driver_sequence"], result["captured_ns"])
-        assert times[key] == 1, f"no good buffer has driver sequence and time {key}, or a result came twice"
-        times[key] -= 1
+    buffers, places = run.buffers(), run.places(run.results)
+    for result, place in zip(run.results, places):
+        assert place is not None, f"no buffer has the driver sequence and time of {result}"
+        assert not buffers[place][2], f"buffer {place} was flagged as bad, and answered"
+    equal([p for p, n in Counter(places).items() if n > 1], [], "buffers that were answered twice")
     for before, after in zip(run.results, run.results[1:]):
         assert after["sequence"] > before["sequence"], f"sequence went from {before['sequence']} to {after['sequence']}"
         assert after["epoch"] >= before["epoch"], "epoch went back"
@@ -145,11 +154,9 @@ def every_result_is_of_a_buffer_of_its_own(run):
 @test(*STREAMING)
 def sequences_count_captured_frames(run):
     """Between two results of an epoch the daemon's count grows by the buffers that the kernel handed out."""
-    order = {(sequence, time): place for place, (sequence, time, _) in enumerate(run.buffers())}
-    first = run.results[0]
-    offset = order[first["driver_sequence"], first["captured_ns"]] - first["sequence"]
-    for result in run.results:
-        place = order[result["driver_sequence"], result["captured_ns"]]
+    places = run.places(run.results)
+    offset = places[0] - run.results[0]["sequence"]
+    for result, place in zip(run.results, places):
         equal(result["sequence"], place - offset, f"sequence of buffer {place}")
 
 
@@ -191,8 +198,12 @@ def the_driver_was_set_as_configured_and_clients_are_told(run):
     driver = run.text("driver")
     assert re.search(rf"Width/Height\s*: {width}/{height}\n", driver), driver
     assert re.search(rf"Pixel Format\s*: '{fourcc}'", driver), driver
-    # vivid starts at 5 frames a second.
-    assert "Frames per second: 25.000 (25/1)" in driver, driver
+    # vivid starts at 5 frames a second. v4l2-ctl can't ask a multi-planar device.
+    if run.folder.name != "multi-planar":
+        assert "Frames per second: 25.000 (25/1)" in driver, driver
+    buffers = run.buffers()
+    interval = (buffers[-1][1] - buffers[0][1]) / (buffers[-1][0] - buffers[0][0])
+    assert abs(interval / TICK_NS - 1) < 0.1, f"{interval / 1e6} ms from frame to frame, by the driver's stamps"
     camera = run.hello["camera"] or next(m["camera"] for m in run.of_type("camera") if m["state"] != "lost")
     told = tuple(camera[key] for key in ("format", "width", "height", "interval_ns"))
     equal(told, (fourcc, width, height, TICK_NS), "the camera in hello")
@@ -203,21 +214,30 @@ def the_multi_planar_interface_was_used(run):
     assert "VIDEO_CAPTURE_MPLANE" in run.text("trace")
 
 
+@test(*STAMPED_IN_THE_FUTURE)
+def an_impossible_stamp_is_not_believed(run):
+    assert "lies in the future" in run.text("log"), "no word about it in the log"
+    stamps = {sequence: time for sequence, time, _ in run.buffers()}
+    early = [r for r in run.results if stamps[r["driver_sequence"]] > r["published_ns"]]
+    assert all(r["captured_ns"] < stamps[r["driver_sequence"]] for r in early), "captured after it was published"
+
+
 @test("camera-comes-late")
 def the_daemon_serves_before_there_is_a_camera(run):
     equal(run.hello["camera"], None, "the camera in hello")
     equal(run.metrics("metrics-first")["milad_camera_up"], 0, "camera up, before")
+    answers = [run.text(name).split()[1] for name in ("healthz-before", "readyz-before", "healthz-after", "readyz-after")]
+    equal(answers, ["200", "503", "200", "200"], "alive and ready before and after the camera came")
     states = [m["state"] for m in run.of_type("camera")]
     assert states and states[-1] != "lost", f"camera messages: {states}"
 
 
 @test("dropped-buffers")
 def half_of_the_buffers_missing_are_gaps(run):
-    said = run.summary()
-    gaps = said["driver_gaps"]
-    between = [r for r in run.results][9:-10]
-    equal(run.metrics()["milad_driver_gap_frames_total"], gaps, "gaps at the last scrape")
-    assert len(between) >= 40 and gaps >= 20, f"{gaps} gaps with half of the buffers dropped"
+    # 60 results came while vivid dropped every other buffer by chance; their number is exact elsewhere.
+    gaps, buffers = run.metrics()["milad_driver_gap_frames_total"], [sequence for sequence, _, _ in run.buffers()]
+    assert gaps >= 30, f"{gaps} gaps with half of the buffers dropped"
+    assert buffers[-1] - buffers[0] + 1 - len(buffers) >= gaps, "more gaps than the kernel's trace has"
 
 
 @test("error-flag")
@@ -244,8 +264,12 @@ def a_camera_that_goes_comes_back_with_a_new_epoch(run):
     kinds = [(m["type"], m.get("state"), m.get("epoch")) for m in run.messages]
     for old, new in zip(epochs, epochs[1:]):
         lost = kinds.index(("camera", "lost", old))
-        after = [kind for kind in kinds[lost:] if kind[0] == "result"]
-        assert after[0][2] == new, f"a result of epoch {after[0][2]} after epoch {old} was told lost"
+        began = kinds.index(("camera", "up", new))
+        assert lost < began, f"epoch {new} began before {old} was told lost"
+        # What is in flight is still answered, then no more of the old epoch.
+        late = [kind for kind in kinds[lost:] if kind[0] == "result" and kind[2] == old]
+        assert len(late) <= 4, f"{len(late)} results of epoch {old} after it was told lost"
+        assert all(kind[2] >= new for kind in kinds[began:] if kind[0] == "result"), f"a result of epoch {old} in epoch {new}"
 
 
 @test("devices")
