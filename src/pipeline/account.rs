@@ -11,6 +11,7 @@ pub struct Account {
     metrics: Metrics,
     captured: AtomicU64,
     published: AtomicU64,
+    in_flight: AtomicU64,
     dropped: [[AtomicU64; Cause::ALL.len()]; Stage::ALL.len()],
     driver_gaps: AtomicU64,
     driver_span: AtomicU64,
@@ -23,6 +24,7 @@ impl Account {
             metrics,
             captured: AtomicU64::new(0),
             published: AtomicU64::new(0),
+            in_flight: AtomicU64::new(0),
             dropped: Default::default(),
             driver_gaps: AtomicU64::new(0),
             driver_span: AtomicU64::new(0),
@@ -40,6 +42,7 @@ impl Account {
         self.driver_gaps.fetch_add(gap, Relaxed);
         self.driver_span.fetch_add(gap + 1, Relaxed);
         self.metrics.captured();
+        self.metrics.in_flight(self.in_flight.fetch_add(1, Relaxed) + 1);
         if gap > 0 {
             self.metrics.driver_gap(gap);
         }
@@ -49,12 +52,19 @@ impl Account {
     pub fn dropped(&self, stage: Stage, cause: Cause) {
         self.dropped[stage as usize][cause as usize].fetch_add(1, Relaxed);
         self.metrics.dropped(stage, cause);
+        self.landed();
     }
 
     /// A frame was published.
     pub fn published(&self, captured_ns: u64) {
         self.published.fetch_add(1, Relaxed);
         self.metrics.published(captured_ns);
+        self.landed();
+    }
+
+    /// A frame's way is over, one way or another. Every frame was counted as captured before.
+    fn landed(&self) {
+        self.metrics.in_flight(self.in_flight.fetch_sub(1, Relaxed).saturating_sub(1));
     }
 
     /// All counts as they stand.
