@@ -130,18 +130,22 @@ def _last_scales(folder):
 @pytest.mark.parametrize("exact", [True, False], ids=["as-written", "integer-kernels"])
 @pytest.mark.parametrize("name", QUANTISED)
 def test_quantised_bundles(infer, tmp_path, name, latency, exact):
-    """In steps of the output's own scale. A value between two codes may fall to either side, and later layers see that:
-    so nearly all within a step, none beyond a few. Onnxruntime's two ways of running the file differ from one another as much."""
+    """In steps of the output's own scale. A value midway between two codes may fall to either side (Resize makes many), and the
+    layers after it see that: so the median is the same code, nearly all are within a step, and none is beyond a few. Onnxruntime's
+    two ways of running the file differ from one another in the same way (measured: 97 % within a step, at most 4)."""
     images, found = _run(infer, BUNDLES / name, tmp_path, latency)
     expected = dict(Oracle(BUNDLES / name, exact).run(images, INTERVAL, latency, replace=lambda file, _: found[file]))
     assert sorted(found) == sorted(expected)
-    scales = _last_scales(BUNDLES / name)
+    scales, differences = _last_scales(BUNDLES / name), {}
     for file, array in expected.items():
         _, kind, output = file.removesuffix(".npy").split(".", 2)
         step = scales.get((kind, output), 1 / 255)  # confidence and border are float
-        steps = np.abs(found[file] - array) / step
-        assert np.quantile(steps, 0.95) <= 1.01, (file, np.quantile(steps, 0.95))
-        assert steps.max() <= 8.01, (file, steps.max())
+        differences.setdefault((kind, output), []).append(np.abs(found[file] - array).ravel() / step)
+    for output, steps in differences.items():
+        steps = np.concatenate(steps)
+        assert np.median(steps) < 0.01, output
+        assert (steps < 1.01).mean() >= 0.9, output
+        assert steps.max() <= 8.01, output
 
 
 @pytest.mark.parametrize("size", [(50, 101), (97, 64), (13, 29), (32, 40)])
