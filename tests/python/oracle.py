@@ -84,16 +84,26 @@ class Oracle:
             yield from ((f"{number:06}.fast.{name}.npy", array) for name, array in fast.items())
 
 
-def resized(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """An RGB picture [h, w, 3] stretched by the triangle filter of docs/BUNDLE.md, in float64, 0…255."""
-    rows, columns = _weights(picture.shape[0], height), _weights(picture.shape[1], width)
-    return np.einsum("yh,hwc,xw->yxc", rows, picture.astype(np.float64), columns)
+def resized(picture: np.ndarray, height: int, width: int, resize: str, fill: list[float]) -> np.ndarray:
+    """An RGB picture [h, w, 3] brought to size as docs/BUNDLE.md says under "Pictures", in float64, 0…255; `fill` in 0…1."""
+    source = np.array(picture.shape[:2], np.float64)
+    target = np.array([height, width])
+    seen, made = source, target
+    if resize == "crop":
+        seen = target / (target / source).max()
+    if resize == "letterbox":
+        made = np.floor(source * (target / source).min() + 0.5).astype(int)
+    rows, columns = (_weights(int(n), (n - s) / 2, s, m) for n, s, m in zip(source, seen, made))
+    whole = np.broadcast_to(255 * np.array(fill), (height, width, 3)).copy()
+    top, left = (target - made) // 2
+    whole[top : top + made[0], left : left + made[1]] = np.einsum("yh,hwc,xw->yxc", rows, picture.astype(np.float64), columns)
+    return whole
 
 
-def _weights(source: int, target: int) -> np.ndarray:
-    """[target, source], rows sum to 1."""
-    ratio = source / target
-    centres = (np.arange(target) + 0.5) * ratio
+def _weights(source: int, start: float, length: float, target: int) -> np.ndarray:
+    """[target, source], rows sum to 1: `target` pixels that cover `length` pixels of the source from `start` on."""
+    ratio = length / target
+    centres = start + (np.arange(target) + 0.5) * ratio
     distance = np.abs(np.arange(source)[None] + 0.5 - centres[:, None])
     weights = np.maximum(0.0, 1.0 - distance / max(ratio, 1.0))
     return weights / weights.sum(1, keepdims=True)
