@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod allocations;
 mod clients;
 mod daemon;
 mod metrics;
 mod samples;
+mod sources;
 mod support;
