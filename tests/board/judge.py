@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 # A scenario that vanishes must not go unnoticed: how many tests there are, kept by hand.
-EXPECTED_TESTS = 59
+EXPECTED_TESTS = 61
 TICK_NS = 40_000_000
 
 tests = []
@@ -182,7 +182,7 @@ def metrics_say_the_same(run):
                       ("milad_driver_gap_frames_total", "driver_gaps")]:
         assert 0 < series[name] + 1 <= said[key] + 1, f"{name} {series[name]}, in the end {said[key]}"
     equal(series["milad_camera_up"], 1, "camera up")
-    equal(series["milad_clients"], 1, "clients")
+    equal(series["milad_clients"], 2 if (run.folder / "watch.jsonl").exists() else 1, "clients")
     equal(series["milad_keyframe_interval_frames"], 5, "keyframe interval")
     assert series["milad_keyframes_total"] >= 1, "no keyframe"
     for name in ("metrics-first", "metrics-last"):
@@ -270,6 +270,33 @@ def a_camera_that_goes_comes_back_with_a_new_epoch(run):
         late = [kind for kind in kinds[lost:] if kind[0] == "result" and kind[2] == old]
         assert len(late) <= 4, f"{len(late)} results of epoch {old} after it was told lost"
         assert all(kind[2] >= new for kind in kinds[began:] if kind[0] == "result"), f"a result of epoch {old} in epoch {new}"
+
+
+@test("yuyv")
+def watch_passes_the_same_lines_on(run):
+    plain, watched = (run.text(name).splitlines() for name in ("results.jsonl", "watch.jsonl"))
+    equal(json.loads(watched[0])["type"], "hello", "first line")
+    watched = [line for line in watched if '"type":"result"' in line]
+    assert len(watched) >= 20, f"{len(watched)} results"
+    start = plain.index(watched[0])
+    equal(plain[start : start + len(watched)], watched, "results of both clients, from where the second came")
+
+
+@test("colour")
+def the_drivers_colour_is_believed(run):
+    """v4l2-ctl resolves the kernel's defaults by itself."""
+    encodings = {"ITU-R 601": "Bt601", "Rec. 709": "Bt709", "BT.2020": "Bt2020"}
+    seen = set()
+    for file in sorted(run.folder.glob("*.driver")):
+        stated = re.search(r"Encoding: (?:Default \(maps to )?(.*?)\)?\n(?:.*)Quantization *: (?:Default \(maps to )?(\w+)",
+                           file.read_text(), re.DOTALL)
+        assert stated, f"{file.name}: {file.read_text()}"
+        expected = f"{encodings[stated[1]]}, {stated[2]} range"
+        told = re.search(r"colour +(.*)", file.with_suffix(".check").read_text())
+        assert told, f"no colour in {file.with_suffix('.check').name}: {file.with_suffix('.log').read_text()}"
+        equal(told[1], expected, f"colour for {file.stem}")
+        seen.add(expected)
+    equal(len(seen), 5, "different colours")
 
 
 @test("devices")
