@@ -164,8 +164,8 @@ fn check_tensor(network: &Network, name: &str, proto: &TensorProto) -> Result<()
         return Err(tensor(network, name, "weights inside the file", "weights in another file", advice));
     }
     let bad_shape = || tensor(network, name, "a shape of sides from 0", &format!("{:?}", proto.dims), "export again");
-    let sides = proto.dims.iter().map(|&side| usize::try_from(side).ok());
-    let elements = sides.fold(Some(1usize), |n, side| n?.checked_mul(side?)).ok_or_else(bad_shape)?;
+    let mut sides = proto.dims.iter().map(|&side| usize::try_from(side).ok());
+    let elements = sides.try_fold(1usize, |n, side| n.checked_mul(side?)).ok_or_else(bad_shape)?;
     let kind = DataType::try_from(proto.data_type).unwrap_or(DataType::Undefined);
     let raw = &proto.raw_data;
     let (typed, bytes_each) = match kind {
