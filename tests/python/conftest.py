@@ -26,9 +26,9 @@ def milad() -> Path:
 def infer(milad):
     """Runs `milad infer` and returns the folder of its results."""
 
-    def run(bundle: Path, clip: Path, out: Path, interval: int, latency: int, **environment: str) -> Path:
+    def run(bundle: Path, clip: Path, out: Path, interval: int, latency: int, threads: int = 1, **environment: str) -> Path:
         command = [milad, "infer", "--bundle", bundle, "--clip", clip, "--out", out]
-        command += ["--interval", interval, "--latency", latency]
+        command += ["--interval", interval, "--latency", latency, "--threads", threads]
         command, environment = [str(part) for part in command], os.environ | environment
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"

@@ -104,13 +104,15 @@ def test_other_intervals(infer, tmp_path, interval, latency):
     _check(found, dict(oracle.run([oracle.image(picture) for picture in clip], interval, latency)))
 
 
-def test_two_runs_give_the_same_bytes(infer, tmp_path):
+@pytest.mark.parametrize("name", ["multi-frame", "fast-keys-qdq"])
+def test_every_run_gives_the_same_bytes_with_any_number_of_threads(infer, tmp_path, name):
+    clip = _write_clip(tmp_path / "clip", pictures(32, 64, FRAMES, seed=21))
     results = []
-    for run in ("one", "two"):
-        (tmp_path / run).mkdir()
-        _run(infer, BUNDLES / "multi-frame", tmp_path / run, 2)
-        results.append({path.name: path.read_bytes() for path in (tmp_path / run / "out").iterdir()})
+    for run, threads in enumerate((1, 1, 4)):
+        out = infer(BUNDLES / name, clip, tmp_path / f"out{run}", INTERVAL, 2, threads)
+        results.append({path.name: path.read_bytes() for path in out.iterdir()})
     assert results[0] == results[1]
+    assert results[0] == results[2]
 
 
 def _last_scales(folder):
