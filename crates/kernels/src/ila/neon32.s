@@ -74,23 +74,34 @@
 
     @ ---- queries, multiplied with the factor
     milad_function milad_ila_load_queries
-    push {{r4, lr}}
+    push {{r4-r8, lr}}
     ldr r1, [r0, #{load_source}]
     ldr r2, [r0, #{load_source_stride}]
     lsl r2, r2, #2
+    ldr r5, [r0, #{load_source_row}]
+    lsl r5, r5, #2
     ldr r3, [r0, #{load_target}]
     ldr r4, [r0, #{load_target_stride}]
     lsl r4, r4, #2
     ldr lr, [r0, #{load_channels}]
     add r12, r0, #{load_factor}
     vld1.32 {{d2[], d3[]}}, [r12]
+    ldr r12, [r0, #{load_rows}]
 2:
-    vld1.32 {{q0}}, [r1], r2
+    mov r6, r1
+    mov r7, r3
+    mov r8, r12
+3:
+    vld1.32 {{q0}}, [r6], r5
     vmul.f32 q0, q0, q1
-    vst1.32 {{q0}}, [r3], r4
+    vst1.32 {{q0}}, [r7]!
+    subs r8, r8, #1
+    bne 3b
+    add r1, r1, r2
+    add r3, r3, r4
     subs lr, lr, #1
     bne 2b
-    pop {{r4, pc}}
+    pop {{r4-r8, pc}}
 
     @ ---- logits
     .macro milad_bias rows, a, b, a0, a1, b0, b1

@@ -40,14 +40,16 @@ pub(super) trait Simd {
 /// Query rows of one block, multiplied with a factor, copied to `[c][R][lanes]`.
 #[repr(C)]
 pub(super) struct LoadQueries {
-    /// Channel 0, first lane.
+    /// Channel 0, first row, first lane.
     pub source: *const f32,
-    /// Elements from one channel to the next.
+    /// Elements from one channel to the next, and from one row to the next.
     pub source_stride: usize,
+    pub source_row: usize,
     pub channels: usize,
+    pub rows: usize,
     pub factor: f32,
     pub target: *mut f32,
-    /// Elements from one channel to the next.
+    /// Elements from one channel to the next, R·lanes.
     pub target_stride: usize,
 }
 
@@ -132,12 +134,17 @@ pub(super) struct Values {
 /// The pointers are good for what the fields say; the instruction set of `S` is enabled in the caller.
 #[inline(always)]
 pub(super) unsafe fn load_queries<S: Simd>(job: &LoadQueries) {
-    // SAFETY: each read and write is at channel · stride and LANES long, which the caller vouches for.
+    // SAFETY: each read and write is in a channel and a row of the job's, and LANES long, which the caller vouches for.
     unsafe {
         let factor = S::splat(job.factor);
-        for c in 0..job.channels {
-            let q = S::load(job.source.add(c * job.source_stride));
-            S::store(job.target.add(c * job.target_stride), S::mul(q, factor));
+        let (mut source, mut target) = (job.source, job.target);
+        for _ in 0..job.channels {
+            for row in 0..job.rows {
+                let q = S::load(source.add(row * job.source_row));
+                S::store(target.add(row * S::LANES), S::mul(q, factor));
+            }
+            source = source.wrapping_add(job.source_stride);
+            target = target.wrapping_add(job.target_stride);
         }
     }
 }

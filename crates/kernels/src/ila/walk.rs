@@ -55,28 +55,29 @@ impl Attention {
         let positions = self.shape.positions();
         let (x, inside) = self.columns(tile);
         let target = self.scratch.queries.as_mut_slice();
-        for row in 0..tile.rows {
-            let start = tile.head * channels * positions + (tile.y + row) * self.shape.width + x;
-            let source = &q[start..];
-            if inside == lanes {
-                let job = LoadQueries {
-                    source: source.as_ptr(),
-                    source_stride: positions,
-                    channels,
-                    factor: self.factor,
-                    target: target[row * lanes..].as_mut_ptr(),
-                    target_stride: vectors,
-                };
-                // SAFETY: q has heads·channels·positions elements (checked in `run`), so channel c < channels holds `lanes` pixels from
-                // x in this row; the scratch has channels·rows·lanes. `kernels_for` checked the CPU.
-                unsafe { (tile.block.kernels.load_queries)(&job) };
-            } else {
-                for c in 0..channels {
-                    let line = &mut target[c * vectors + row * lanes..][..lanes];
-                    line.fill(0.0);
-                    for (target, source) in line.iter_mut().zip(&source[c * positions..][..inside]) {
-                        *target = source * self.factor;
-                    }
+        let width = self.shape.width;
+        let source = &q[tile.head * channels * positions + tile.y * width + x..];
+        if inside == lanes {
+            let job = LoadQueries {
+                source: source.as_ptr(),
+                source_stride: positions,
+                source_row: width,
+                channels,
+                rows: tile.rows,
+                factor: self.factor,
+                target: target.as_mut_ptr(),
+                target_stride: vectors,
+            };
+            // SAFETY: q has heads·channels·positions elements (checked in `run`), so every channel and row holds `lanes` pixels from x on;
+            // the scratch has channels·R·lanes. `family` checked the CPU.
+            unsafe { (tile.block.kernels.load_queries)(&job) };
+            return;
+        }
+        for (c, rows) in target.chunks_exact_mut(vectors).take(channels).enumerate() {
+            for (row, line) in rows.chunks_exact_mut(lanes).take(tile.rows).enumerate() {
+                line.fill(0.0);
+                for (target, source) in line.iter_mut().zip(&source[c * positions + row * width..][..inside]) {
+                    *target = source * self.factor;
                 }
             }
         }
@@ -136,7 +137,7 @@ impl Attention {
                     };
                     // SAFETY: rows first .. first + rows are within the tile; a padded row of keys has margin + covered + margin elements, so
                     // x + dx + lanes stays inside for dx < offsets; the bias of query row i is dy − i ≥ 0 because that row looks at this
-                    // key row; scores hold as many slots as the window has rows. `kernels_for` checked the CPU.
+                    // key row; scores hold as many slots as the window has rows. `family` checked the CPU.
                     unsafe { table[n - 1](&job) };
                     dx += n;
                 }
@@ -162,7 +163,7 @@ impl Attention {
                 max: scratch.max.as_slice()[row * lanes..].as_ptr(),
                 sum: scratch.sum.as_mut_slice()[row * lanes..].as_mut_ptr(),
             };
-            // SAFETY: the row's slots are neighbours, each with `offsets` vectors; max and sum are rows·lanes. `kernels_for` checked the CPU.
+            // SAFETY: the row's slots are neighbours, each with `offsets` vectors; max and sum are rows·lanes. `family` checked the CPU.
             unsafe { (tile.block.kernels.exponentials)(&job) };
             if null.is_some() {
                 job.scores = scratch.null.as_mut_slice()[row * lanes..].as_mut_ptr();
@@ -213,7 +214,7 @@ impl Attention {
             };
             // SAFETY: segments name as many slots as `value_rows` and the scores hold; a padded row of values has margin + covered + margin
             // elements; y has heads·channels·positions elements (checked in `run`) and this block's lanes all lie inside the map, or else
-            // the scratch takes channels·rows·lanes. `kernels_for` checked the CPU.
+            // the scratch takes channels·rows·lanes. `family` checked the CPU.
             unsafe { kernels.values[n - 1](&values) };
             c += n;
         }
