@@ -2,8 +2,8 @@
 
 use super::packed::{Aligned, Packed};
 use super::shape::{Shape, ShapeError};
-use super::table::{Family, Kernels, family};
-use super::walk::{Job, Tile};
+use super::table::{Family, Kernels, MAX_ROWS, family};
+use super::walk::{Job, Split, Tile};
 use crate::cpu::Isa;
 
 /// Local attention of one shape, with the keyframes it looks at and everything that a run needs.
@@ -23,8 +23,7 @@ pub struct Attention {
     pub(super) bias: Vec<f32>,
     /// The keyframes that are valid in this run.
     pub(super) active: Vec<usize>,
-    /// For each slot of a tile, where its row of keys and its row of values start.
-    pub(super) key_rows: Vec<usize>,
+    /// For each slot of a tile, where its row of values starts.
     pub(super) value_rows: Vec<usize>,
     pub(super) scratch: Scratch,
 }
@@ -38,6 +37,8 @@ pub(super) struct Block {
     /// Where its masks start, and whether it needs any.
     pub mask: usize,
     pub edge: bool,
+    /// The window's offsets dx in parts that the kernel takes, for each number of query rows.
+    pub splits: [Split; MAX_ROWS],
 }
 
 /// Buffers of one tile.
@@ -87,7 +88,6 @@ impl Attention {
             masks,
             bias: vec![0.0; heads * shape.window() * offsets],
             active: Vec::with_capacity(keyframes),
-            key_rows: Vec::with_capacity(slots),
             value_rows: Vec::with_capacity(slots),
             scratch: Scratch {
                 queries: Aligned::new(query_channels / heads * vectors),
@@ -212,7 +212,11 @@ fn blocks(family: &Family, width: usize, reach: usize) -> Vec<Block> {
     while x < width {
         let kernels = family.narrow.filter(|narrow| width - x <= narrow.lanes).unwrap_or(family.wide);
         let edge = x < reach || (x + kernels.lanes).min(width) + reach > width;
-        blocks.push(Block { x, kernels, mask, edge });
+        let mut splits = [Split::default(); MAX_ROWS];
+        for (split, table) in splits.iter_mut().zip(kernels.logits) {
+            *split = Split::new(2 * reach + 1, table.len());
+        }
+        blocks.push(Block { x, kernels, mask, edge, splits });
         x += kernels.lanes;
         mask += kernels.lanes * (2 * reach + 1);
     }

@@ -82,9 +82,7 @@ impl Simd for Avx512 {
 }
 
 /// What serves this instruction set.
-///
-/// The end of a row that eight lanes cover goes to the AVX2 tiles.
 pub(super) static FAMILY: Family =
-    Family { name: "avx512", isa: Isa::Avx512, wide: &KERNELS, narrow: Some(&super::avx2::KERNELS) };
+    Family { name: "avx512", isa: Isa::Avx512, wide: &KERNELS, narrow: Some(&super::avx512_half::KERNELS) };
 
 kernels!(Avx512, [target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")], rows: 4, offsets: [1: [1 2 3 4 5 6 7 8 9] 2: [1 2 3 4 5 6 7 8 9] 3: [1 2 3 4 5 6 7] 4: [1 2 3 4 5]], channels: [1 2 3 4 5 6]);

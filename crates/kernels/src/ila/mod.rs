@@ -26,7 +26,7 @@
 //! | `walk` | one tile: queries, key rows, softmax, values; the same for every instruction set |
 //! | `tiles` | the three inner loops, written once over a vector type |
 //! | `table` | which functions serve which instruction set |
-//! | `portable`, `avx2`, `avx512`, `neon`, `neon32` | one instruction set each |
+//! | `portable`, `avx2`, `avx512`, `avx512_half`, `neon`, `neon32` | one instruction set each, or half of one |
 //!
 //! A NaN in an input gives NaN where it is looked at, never a panic. Nothing here allocates after [`Attention::new`].
 
@@ -35,6 +35,8 @@ mod attention;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512_half;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 #[cfg(target_arch = "arm")]

@@ -21,6 +21,27 @@ pub(super) struct Tile {
     pub keys: Range<usize>,
 }
 
+/// A whole in near-equal parts, none larger than a limit: neither a tiny last part nor needlessly many.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Split {
+    count: usize,
+    size: usize,
+    /// How many parts, the first ones, are one larger.
+    larger: usize,
+}
+
+impl Split {
+    pub fn new(whole: usize, limit: usize) -> Split {
+        let count = whole.div_ceil(limit);
+        Split { count, size: whole / count, larger: whole % count }
+    }
+
+    /// Start and size of each part.
+    fn parts(self) -> impl Iterator<Item = (usize, usize)> {
+        (0..self.count).map(move |i| (i * self.size + i.min(self.larger), self.size + usize::from(i < self.larger)))
+    }
+}
+
 /// What goes in and out of a run; lengths are checked.
 pub(super) struct Job<'a> {
     pub q: &'a [f32],
@@ -92,8 +113,10 @@ impl Attention {
         let stride = self.keys.stride();
         let mut segments = [Segment::default(); 2 * MAX_ROWS - 1];
         let mut count = 0;
-        self.key_rows.clear();
         self.value_rows.clear();
+        let queries = self.scratch.queries.as_slice();
+        let (scores, max) = (self.scratch.scores.as_mut_slice(), self.scratch.max.as_mut_slice());
+        let keys = &self.keys.as_slice()[tile.head * channels * stride + x..];
         for key in tile.keys.clone() {
             // Query row i looks at this key row when abs(key − y − i) ≤ r.
             let first = key.saturating_sub(tile.y + radius);
@@ -106,21 +129,16 @@ impl Attention {
             segments[count - 1].slots += self.active.len();
             let dy = key + radius - (tile.y + first);
             let bias = (tile.head * self.shape.window() + dy) * offsets;
-            let table = kernels.logits[rows - 1];
+            let (table, split) = (kernels.logits[rows - 1], tile.block.splits[rows - 1]);
             for &t in &self.active {
-                let slot = self.key_rows.len();
-                self.key_rows.push(self.keys.row(t, key));
+                let slot = self.value_rows.len();
                 self.value_rows.push(self.values.row(t, key));
-                let k = self.key_rows[slot] + tile.head * channels * stride + x;
-                let mut dx = 0;
-                while dx < offsets {
-                    // Near-equal parts, none longer than the table.
-                    let parts = (offsets - dx).div_ceil(table.len());
-                    let n = (offsets - dx).div_ceil(parts);
+                let k = &keys[self.keys.row(t, key)..];
+                for (dx, n) in split.parts() {
                     let job = Logits {
-                        q: self.scratch.queries.as_slice()[first * lanes..].as_ptr(),
+                        q: queries[first * lanes..].as_ptr(),
                         q_stride: vectors,
-                        k: self.keys.as_slice()[k + dx..].as_ptr(),
+                        k: k[dx..].as_ptr(),
                         k_stride: stride,
                         channels,
                         bias: self.bias[bias + dx..].as_ptr(),
@@ -130,16 +148,14 @@ impl Attention {
                         } else {
                             std::ptr::null()
                         },
-                        scores: self.scratch.scores.as_mut_slice()[(slot * offsets + dx) * vectors + first * lanes..]
-                            .as_mut_ptr(),
+                        scores: scores[(slot * offsets + dx) * vectors + first * lanes..].as_mut_ptr(),
                         scores_stride: vectors,
-                        max: self.scratch.max.as_mut_slice()[first * lanes..].as_mut_ptr(),
+                        max: max[first * lanes..].as_mut_ptr(),
                     };
                     // SAFETY: rows first .. first + rows are within the tile; a padded row of keys has margin + covered + margin elements, so
                     // x + dx + lanes stays inside for dx < offsets; the bias of query row i is dy − i ≥ 0 because that row looks at this
                     // key row; scores hold as many slots as the window has rows. `family` checked the CPU.
                     unsafe { table[n - 1](&job) };
-                    dx += n;
                 }
             }
         }
@@ -189,10 +205,7 @@ impl Attention {
         let (x, inside) = self.columns(tile);
         let whole = inside == lanes;
         let start = tile.head * channels * positions + tile.y * width + x;
-        let mut c = 0;
-        while c < channels {
-            let parts = (channels - c).div_ceil(kernels.values.len());
-            let n = (channels - c).div_ceil(parts);
+        for (c, n) in Split::new(channels, kernels.values.len()).parts() {
             let (out, out_row, out_stride) = if whole {
                 (job.y[start + c * positions..].as_mut_ptr(), width, positions)
             } else {
@@ -216,7 +229,6 @@ impl Attention {
             // elements; y has heads·channels·positions elements (checked in `run`) and this block's lanes all lie inside the map, or else
             // the scratch takes channels·rows·lanes. `family` checked the CPU.
             unsafe { kernels.values[n - 1](&values) };
-            c += n;
         }
         if !whole {
             for (c, block) in self.scratch.out.as_slice().chunks_exact(vectors).take(channels).enumerate() {
