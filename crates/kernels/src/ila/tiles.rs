@@ -35,6 +35,16 @@ pub(super) trait Simd {
     unsafe fn keep(mask: Self::V, a: Self::V) -> Self::V;
     /// p·2ⁿ through the exponent bits; the low 9 bits of `t`'s pattern are n.
     unsafe fn scale_by_power(p: Self::V, t: Self::V) -> Self::V;
+
+    /// 2^x for x ≤ 0, to 1e-7 of its value where that is above 2⁻¹²⁶, and 0 for −∞. NaN stays NaN.
+    #[inline(always)]
+    unsafe fn exp2(x: Self::V) -> Self::V
+    where
+        Self: Sized,
+    {
+        // SAFETY: arithmetic only, in the caller's instruction set.
+        unsafe { exponential::<Self>(x) }
+    }
 }
 
 /// Query rows of one block, multiplied with a factor, copied to `[c][R][lanes]`.
@@ -205,7 +215,7 @@ pub(super) const EXP2: [f32; 6] =
 /// 1.5·2²³: adding it to a small number leaves that number, rounded, in the low bits.
 pub(super) const ROUND: f32 = 12_582_912.0;
 
-/// 2^x for x ≤ 0, to 1e-7 of its value; exactly 0 for x ≤ −127, −∞ included, and within 2⁻¹²⁶ of right just above it. NaN stays NaN.
+/// [`Simd::exp2`] by rounding x to the nearest integer; exactly 0 for x ≤ −127, and within 2⁻¹²⁶ of right just above it.
 #[inline(always)]
 unsafe fn exponential<S: Simd>(x: S::V) -> S::V {
     // SAFETY: arithmetic only, in the caller's instruction set.
@@ -238,8 +248,8 @@ pub(super) unsafe fn exponentials<S: Simd>(job: &Exponentials) {
         let mut p = job.scores;
         for _ in 0..job.count / 2 {
             let second = p.add(job.stride);
-            let a = exponential::<S>(S::sub(S::load(p), max));
-            let b = exponential::<S>(S::sub(S::load(second), max));
+            let a = S::exp2(S::sub(S::load(p), max));
+            let b = S::exp2(S::sub(S::load(second), max));
             S::store(p, a);
             S::store(second, b);
             even = S::add(even, a);
@@ -247,7 +257,7 @@ pub(super) unsafe fn exponentials<S: Simd>(job: &Exponentials) {
             p = second.add(job.stride);
         }
         if job.count % 2 == 1 {
-            let a = exponential::<S>(S::sub(S::load(p), max));
+            let a = S::exp2(S::sub(S::load(p), max));
             S::store(p, a);
             even = S::add(even, a);
         }
