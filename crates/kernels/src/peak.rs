@@ -5,13 +5,19 @@ use std::time::Instant;
 
 use crate::cpu::Isa;
 
-/// FLOP/s of a short burst (about 0.1 ms), a multiply-add counting as two. What this CPU lacks is measured as portable code;
-/// 32-bit ARM always is, so there it is a lower bound.
+/// FLOP/s of a short burst (about 0.1 ms) by the clock on the wall; see [`work`].
 pub fn burst(isa: Isa) -> f64 {
+    let start = Instant::now();
+    let flops = work(isa);
+    flops / start.elapsed().as_secs_f64()
+}
+
+/// Does nothing but multiply-adds for about 0.1 ms; returns how many FLOPs, a multiply-add counting as two. For callers with a clock of
+/// their own. What this CPU lacks is done as portable code; 32-bit ARM always is, so there it is a lower bound.
+pub fn work(isa: Isa) -> f64 {
     const ROUNDS: usize = 12_000;
     let isa = if isa.available() { isa } else { Isa::Portable };
-    let start = Instant::now();
-    let flops = match isa {
+    match isa {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the CPU has it, as was just asked.
         Isa::Avx512 => unsafe { avx512(ROUNDS) },
@@ -21,8 +27,7 @@ pub fn burst(isa: Isa) -> f64 {
         #[cfg(target_arch = "aarch64")]
         Isa::Neon => neon(ROUNDS),
         _ => portable(ROUNDS),
-    };
-    flops / start.elapsed().as_secs_f64()
+    }
 }
 
 /// Twelve chains: more than latency times throughput of any core so far, and few enough for sixteen registers.

@@ -6,20 +6,19 @@
 //! | `--isa NAME` | only this instruction set (default: all that the CPU has) |
 //! | `--shape G,CQ,CV,H,W,T,R` | this shape instead of the usual ones |
 //! | `--rounds N` | rounds for each row (default 300) |
-//! | `--drive FILE` | reads q, k, v as raw f32 from FILE, writes y to FILE.y; then for each line on standard input runs once and answers with nanoseconds |
+//! | `--drive FILE` | reads q, k, v as raw f32 from FILE, writes y to FILE.y; then answers each line on standard input with the seconds of a run |
 //!
-//! Peak, run and pack alternate, and medians are compared: a neighbour's load then hits all of them alike. FLOPs are counted by the formula
+//! Times are the thread's processor time. Peak, run and pack alternate, and medians are compared: a neighbour's load then hits all of them alike. FLOPs are counted by the formula
 //! 2·T·H·W·(2r+1)²·(Cq+Cv), also for the masked positions at the border, which the kernels partly skip.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use milad_kernels::peak;
-
 use std::io::{BufRead, Write};
-use std::time::Instant;
 
 use milad_kernels::cpu::Isa;
 use milad_kernels::ila::{Attention, Shape};
+use milad_kernels::peak;
+use rustix::time::{ClockId, clock_gettime};
 
 /// heads, Cq, Cv, H, W, T, r
 const SHAPES: [[usize; 7]; 8] = [
@@ -73,6 +72,12 @@ fn numbers(count: usize) -> Vec<f32> {
     (0..count as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1u32 << 23) as f32 - 1.0).collect()
 }
 
+/// Processor time of this thread in seconds: a neighbour that takes the core away does not count.
+fn now() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
 fn median(times: &mut [f64]) -> f64 {
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]
@@ -100,17 +105,17 @@ fn measure(shape: Shape, isa: Isa, arguments: &Arguments) {
     let mut y = v.clone();
     let (mut peaks, mut runs, mut packs) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..arguments.rounds + 5 {
-        let peak = peak::burst(isa);
-        let start = Instant::now();
+        let start = now();
+        let flops = peak::work(isa);
+        let peak = flops / (now() - start);
+        let start = now();
         for t in 0..shape.keyframes {
             attention.pack(t, &q, &v).unwrap();
         }
-        let packed = start.elapsed().as_secs_f64() / shape.keyframes as f64;
+        let packed = (now() - start) / shape.keyframes as f64;
         // Once to bring the packed rows back into the cache, as they are on all frames but the keyframe's.
         attention.run(&q, None, None, None, &mut y, None, None).unwrap();
-        let start = Instant::now();
-        attention.run(&q, None, None, None, &mut y, None, None).unwrap();
-        let run = start.elapsed().as_secs_f64();
+        let run = timed(&mut attention, &q, &mut y);
         if round >= 5 {
             peaks.push(peak);
             packs.push(packed);
@@ -141,6 +146,16 @@ fn measure(shape: Shape, isa: Isa, arguments: &Arguments) {
     }
 }
 
+/// Seconds of a run; the mean of several where one is so short that reading the clock would count.
+fn timed(attention: &mut Attention, q: &[f32], y: &mut [f32]) -> f64 {
+    let times = (10_000_000 / attention.macs()).clamp(1, 20);
+    let start = now();
+    for _ in 0..times {
+        attention.run(q, None, None, None, y, None, None).unwrap();
+    }
+    (now() - start) / times as f64
+}
+
 /// For a comparison with another program on the same inputs: see the module.
 fn drive(file: &str, shape: Shape, isa: Isa) {
     let mut attention = Attention::new(isa, shape, None).unwrap_or_else(|error| panic!("{error}"));
@@ -161,9 +176,11 @@ fn drive(file: &str, shape: Shape, isa: Isa) {
     writeln!(out, "{}", attention.kernel_name()).unwrap();
     out.flush().unwrap();
     for _ in std::io::stdin().lock().lines() {
-        let start = Instant::now();
-        attention.run(q, None, None, None, &mut y, None, None).unwrap();
-        writeln!(out, "{}", start.elapsed().as_nanos()).unwrap();
+        // Warm-up: the other program has just had the caches.
+        for _ in 0..3 {
+            attention.run(q, None, None, None, &mut y, None, None).unwrap();
+        }
+        writeln!(out, "{}", timed(&mut attention, q, &mut y)).unwrap();
         out.flush().unwrap();
     }
 }

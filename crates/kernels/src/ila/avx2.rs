@@ -81,4 +81,4 @@ impl Simd for Avx2 {
 /// What serves this instruction set.
 pub(super) static FAMILY: Family = Family { name: "avx2", isa: Isa::Avx2, wide: &KERNELS, narrow: None };
 
-kernels!(Avx2, [target_feature(enable = "avx2,fma")], rows: 2, offsets: [1: [1 2 3 4 5 6] 2: [1 2 3 4 5 6]], channels: [1 2 3 4 5 6]);
+kernels!(Avx2, [target_feature(enable = "avx2,fma")], rows: 3, offsets: [1: [1 2 3 4 5 6 7 8 9] 2: [1 2 3 4 5] 3: [1 2 3 4]], channels: [1 2 3 4]);

@@ -98,7 +98,7 @@ impl Simd for Avx512 {
 
 /// (2^f − 1)/f on \[0, 1), lowest power first; fitted as `tiles::EXP2` is, with 2e-9 as the largest relative error of 2^f.
 const EXP2_OF_FRACTION: [f32; 6] =
-    [6.931_470_4e-1, 2.402_293_1e-1, 5.548_528_1e-2, 9.675_451_6e-3, 1.246_784_6e-3, 2.161_291_5e-4];
+    [6.931_470_4e-1, 2.402_293_1e-1, 5.548_528_1e-2, 9.675_452e-3, 1.246_784_6e-3, 2.161_291_5e-4];
 
 /// What serves this instruction set.
 pub(super) static FAMILY: Family =

@@ -100,3 +100,80 @@ static ALL: &[&Family] = &[
 pub(super) fn family(isa: Isa) -> Option<&'static Family> {
     ALL.iter().copied().find(|family| family.isa == isa && isa.available())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2^(s − max) and their sum, in place.
+    fn exponentials(kernels: &Kernels, scores: &mut [f32], max: f32) -> Vec<f32> {
+        let (max, mut sum) = (vec![max; kernels.lanes], vec![f32::NAN; kernels.lanes]);
+        let job = Exponentials {
+            scores: scores.as_mut_ptr(),
+            stride: kernels.lanes,
+            count: scores.len() / kernels.lanes,
+            max: max.as_ptr(),
+            sum: sum.as_mut_ptr(),
+        };
+        // SAFETY: whole vectors of scores, one of max and sum; the families below are this CPU's.
+        unsafe { (kernels.exponentials)(&job) };
+        sum
+    }
+
+    fn all() -> impl Iterator<Item = (&'static str, &'static Kernels)> {
+        Isa::ALL
+            .into_iter()
+            .filter_map(family)
+            .flat_map(|family| std::iter::once(family.wide).chain(family.narrow).map(|kernels| (family.name, kernels)))
+    }
+
+    #[test]
+    fn exponentials_are_right_to_two_units_in_the_last_place() {
+        for (name, kernels) in all() {
+            for count in [1, 2, 3, 1000] {
+                let logits: Vec<f32> = (0..count * kernels.lanes).map(|i| 3.0 - i as f32 * 0.013_7 % 125.9).collect();
+                let mut scores = logits.clone();
+                let sum = exponentials(kernels, &mut scores, 3.0);
+                for (logit, score) in logits.iter().zip(&scores) {
+                    // What the kernel sees: the difference rounded to f32.
+                    let expected = f64::from(logit - 3.0).exp2();
+                    let error = (f64::from(*score) / expected - 1.0).abs();
+                    assert!(error < 2.4e-7, "{name}: 2^{} is {expected}, found {score}", logit - 3.0);
+                }
+                for (lane, sum) in sum.iter().enumerate() {
+                    let expected: f64 = scores.iter().skip(lane).step_by(kernels.lanes).map(|&x| f64::from(x)).sum();
+                    assert!(
+                        (f64::from(*sum) / expected - 1.0).abs() < 1e-5,
+                        "{name}: expected {expected}, found {sum}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn exponentials_of_what_is_masked_are_zero_and_nan_stays() {
+        for (name, kernels) in all() {
+            for (logit, max) in
+                [(f32::NEG_INFINITY, f32::MIN), (f32::NEG_INFINITY, 1e30), (f32::MIN, f32::MAX), (-200.0, 0.0)]
+            {
+                let mut scores = vec![logit; kernels.lanes];
+                let sum = exponentials(kernels, &mut scores, max);
+                assert!(scores.iter().chain(&sum).all(|&x| x == 0.0), "{name}: {scores:?}");
+            }
+            let mut scores = vec![f32::NAN; kernels.lanes];
+            exponentials(kernels, &mut scores, 0.0);
+            assert!(scores.iter().all(|x| x.is_nan()), "{name}");
+        }
+    }
+
+    #[test]
+    fn narrow_kernels_fit_into_the_scratch_of_wide_ones() {
+        for family in Isa::ALL.into_iter().filter_map(family) {
+            for kernels in std::iter::once(family.wide).chain(family.narrow) {
+                assert!(kernels.lanes <= family.wide.lanes && kernels.rows <= family.wide.rows, "{}", family.name);
+                assert!(kernels.rows <= MAX_ROWS && kernels.logits.len() == kernels.rows, "{}", family.name);
+            }
+        }
+    }
+}
