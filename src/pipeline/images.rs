@@ -56,7 +56,12 @@ mod tests {
     #[test]
     fn an_image_is_used_again_only_when_nobody_reads_it() {
         let mut images = Images::new(4, 2);
-        let fill = |value: f32| move |pixels: &mut [f32]| -> Result<(), ()> { Ok(pixels.fill(value)) };
+        let fill = |value: f32| {
+            move |pixels: &mut [f32]| -> Result<(), ()> {
+                pixels.fill(value);
+                Ok(())
+            }
+        };
         let first = images.fill(fill(1.0)).unwrap();
         let second = images.fill(fill(2.0)).unwrap();
         assert_eq!(first.as_plain_ram().unwrap().as_slice::<f32>().unwrap(), [1.0; 24]);

@@ -168,7 +168,7 @@ impl<T: Send> LinkReceiver<T> {
         let state = match &mut self.0 {
             Receiving::Mailbox { taker, woken } => {
                 // The state of the channel first: a value put before the end is then still found.
-                let state = woken.try_recv().map(|()| ());
+                let state = woken.try_recv();
                 if let Some(value) = taker.take() {
                     return Received::Value(value);
                 }

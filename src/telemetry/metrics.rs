@@ -218,7 +218,7 @@ impl Metrics {
         sample(out, "milad_model_info", &model, 1);
         header(out, "milad_build_info", "The program.", "gauge");
         let build = concat!("version=\"", env!("CARGO_PKG_VERSION"), "\"");
-        let _ = write!(out, "milad_build_info{{{build},arch=\"{}\"}} 1\n", std::env::consts::ARCH);
+        let _ = writeln!(out, "milad_build_info{{{build},arch=\"{}\"}} 1", std::env::consts::ARCH);
         process::render(out);
     }
 }

@@ -108,6 +108,7 @@ fn places(buffer: &ioctl::Buffer, planes: usize) -> Result<Vec<(usize, u32)>, St
 
 fn map(fd: RawFd, length: usize, offset: u32) -> std::io::Result<Plane> {
     // V4L2's offsets are cookies below 2 GiB, so they fit 32-bit off_t too.
+    #[allow(clippy::unnecessary_fallible_conversions, reason = "off_t has 32 bits on 32-bit targets")]
     let offset = libc::off_t::try_from(offset).map_err(|_| std::io::Error::from_raw_os_error(libc::EOVERFLOW))?;
     let null = std::ptr::null_mut();
     // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.

@@ -53,6 +53,7 @@ pub struct Stream {
 }
 
 /// What one look at the driver gave.
+#[allow(clippy::large_enum_variant, reason = "lives on the stack for one look, and a box would allocate a frame")]
 enum Look {
     Taken(ioctl::Buffer),
     Nothing,
