@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, ConfigError};
-use crate::{bench, check, infer, run};
+use crate::{bench, check, infer, run, watch};
 
 /// Dense predictions (segmentation, depth, surface normals) for every camera frame, at low latency.
 ///
@@ -26,6 +26,8 @@ enum Command {
     Run(Box<RunArgs>),
     /// Reads the configuration, loads the bundle, opens the camera: prints what would run. Exit status 78: refused
     Check(Box<RunArgs>),
+    /// Shows results as they come: a screen in a terminal, plain lines elsewhere
+    Watch(WatchArgs),
     /// Runs a bundle on a clip and writes every output of every frame
     Infer(infer::Args),
     /// Times a bundle's networks, node by node
@@ -59,6 +61,17 @@ pub struct RunArgs {
     /// Wait for every frame, and publish the slow network's own predictions on keyframes
     #[arg(long)]
     pub sync: bool,
+}
+
+/// Flags of `milad watch`.
+#[derive(Debug, Args)]
+struct WatchArgs {
+    /// The daemon's socket [default: the service's where there is one, else that of a daemon run by this user]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Pass the daemon's lines through as they are
+    #[arg(long)]
+    json: bool,
 }
 
 impl RunArgs {
@@ -100,6 +113,7 @@ pub fn main() -> ExitCode {
         None => run::run(&cli.run),
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Watch(args)) => watch_results(args),
         Some(Command::Infer(args)) => infer::run(args),
         Some(Command::Bench(args)) => bench::run(args),
     };
@@ -110,6 +124,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(exit_code(&error))
         }
     }
+}
+
+fn watch_results(args: WatchArgs) -> anyhow::Result<()> {
+    let stop = crate::stop::Stop::new()?;
+    Ok(watch::run(&watch::Options { socket: args.socket, json: args.json }, &stop)?)
 }
 
 /// 78 for what only another configuration or bundle can heal, so that a service manager does not try again; else 1.

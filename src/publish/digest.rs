@@ -189,3 +189,103 @@ fn select(values: &mut [f32], from: usize, rank: usize) -> Option<f32> {
     let rank = rank.checked_sub(from)?;
     (rank < rest.len()).then(|| *rest.select_nth_unstable_by(rank, f32::total_cmp).1)
 }
+
+#[cfg(test)]
+mod tests {
+    use milad_kernels::pixel::Resize;
+    use tract_onnx::prelude::{IntoTValue, TValue, Tensor, tvec};
+
+    use super::*;
+    use crate::model::{Class, InputSpec};
+
+    fn spec(kind: TaskKind, width: usize, height: usize) -> Spec {
+        Spec {
+            name: String::new(),
+            sha256: String::new(),
+            trained_on: String::new(),
+            frame_interval_s: 0.1,
+            keyframe_interval: 1,
+            intrinsics: None,
+            input: InputSpec { width, height, mean: [0.0; 3], std: [1.0; 3], resize: Resize::Stretch },
+            tasks: vec![TaskSpec { name: "task".into(), kind, width, height }],
+        }
+    }
+
+    fn tensor(shape: &[usize], values: &[f32]) -> TValue {
+        Tensor::from_shape(shape, values).unwrap().into_tvalue()
+    }
+
+    /// Digests a map that is as large as it is published.
+    fn digested(kind: TaskKind, width: usize, channels: usize, values: &[f32]) -> (Statistics, Values) {
+        let height = values.len() / width / channels;
+        let mut digest = Digest::new(&spec(kind, width, height));
+        let mut statistics = Named::default();
+        let prediction = Prediction { tasks: tvec![tensor(&[1, channels, height, width], values)] };
+        digest.run(&prediction, &mut statistics).unwrap();
+        (statistics.get("task").unwrap().clone(), digest.planes()[0].values.clone())
+    }
+
+    #[test]
+    fn depth_quantiles_are_values_of_their_rank_among_the_finite_ones() {
+        // 0…1000 in an order that is no order: rank and value are the same number.
+        let mut values: Vec<f32> = (0..1001).map(|i| (i * 367 % 1001) as f32).collect();
+        values.extend([f32::INFINITY, f32::NAN, f32::INFINITY]);
+        let (statistics, _) = digested(TaskKind::Depth { encoding: DepthEncoding::Metres }, 1004, 1, &values);
+        let expected = Statistics::Depth { p5: Some(50.0), p50: Some(500.0), p95: Some(950.0), nearest: Some(1.0) };
+        assert_eq!(statistics, expected);
+    }
+
+    #[test]
+    fn quantiles_equal_those_of_a_sorted_list_for_every_small_count() {
+        for count in 1..60usize {
+            let values: Vec<f32> = (0..count).map(|i| ((i * 7919) % 13) as f32).collect();
+            let mut sorted = values.clone();
+            sorted.sort_by(f32::total_cmp);
+            let at = |q: f64| Some(sorted[((count - 1) as f64 * q).floor() as usize]);
+            let (statistics, _) = digested(TaskKind::Depth { encoding: DepthEncoding::Metres }, count, 1, &values);
+            let expected = Statistics::Depth { p5: at(0.05), p50: at(0.5), p95: at(0.95), nearest: at(0.001) };
+            assert_eq!(statistics, expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn depth_without_a_finite_value_has_no_quantiles() {
+        let kind = TaskKind::Depth { encoding: DepthEncoding::Inverse };
+        let (statistics, _) = digested(kind, 4, 1, &[0.0, f32::NAN, 0.0, -1.0]);
+        assert_eq!(statistics, Statistics::Depth { p5: None, p50: None, p95: None, nearest: None });
+    }
+
+    #[test]
+    fn shares_count_the_pixels_of_the_published_map() {
+        let classes = ["a", "b", "c"].map(|name| Class { name: name.into(), color: [0; 3] }).to_vec();
+        // By channel; the winners are a, b, b, a.
+        let logits = [9.0, 0.0, 0.0, 5.0, 1.0, 9.0, 2.0, 4.0, 0.0, 0.0, 1.0, 4.0];
+        let (statistics, map) = digested(TaskKind::Segmentation { classes }, 2, 3, &logits);
+        assert_eq!(map, Values::U8(vec![0, 1, 1, 0]));
+        let share = [("a", 0.5), ("b", 0.5), ("c", 0.0)].map(|(name, share)| (name.to_owned(), Share(share)));
+        assert_eq!(statistics, Statistics::Segmentation { share: share.into_iter().collect() });
+    }
+
+    #[test]
+    fn up_is_against_y_within_thirty_degrees() {
+        let angles = [0.0f32, 29.0, 31.0, 90.0, 180.0].map(f32::to_radians);
+        let (x, y) = (angles.map(f32::sin), angles.map(|angle| -angle.cos()));
+        let (statistics, _) = digested(TaskKind::Normals, 5, 3, &[x, y, [0.0; 5]].concat());
+        assert_eq!(statistics, Statistics::Normals { up: 0.4 });
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error_and_the_next_one_is_not() {
+        let kind = TaskKind::Depth { encoding: DepthEncoding::Metres };
+        let mut digest = Digest::new(&spec(kind, 4, 4));
+        let mut statistics = Named::default();
+        for wrong in [tensor(&[1, 2, 2, 2], &[0.0; 8]), tensor(&[1, 4], &[0.0; 4])] {
+            let error = digest.run(&Prediction { tasks: tvec![wrong] }, &mut statistics).unwrap_err();
+            assert!(error.to_string().starts_with("task task: "), "{error}");
+        }
+        assert!(digest.run(&Prediction::default(), &mut statistics).is_err());
+        let fits = Prediction { tasks: tvec![tensor(&[1, 1, 2, 2], &[1.0; 4])] };
+        digest.run(&fits, &mut statistics).unwrap();
+        assert_eq!(digest.planes()[0].values, Values::F32(vec![1.0; 16]));
+    }
+}
