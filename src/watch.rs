@@ -62,7 +62,7 @@ pub fn run(options: &Options, stop: &Stop) -> Result<(), ClientError> {
             Ended::Done => return Ok(()),
             Ended::Lost(why) => why,
         };
-        eprintln!("milad watch: {why}; waiting for milad at {}", path().display());
+        notice(&format!("{why}; waiting for milad at {}", path().display()));
         client = loop {
             if stop.wait(RETRY) {
                 return Ok(());
@@ -71,8 +71,13 @@ pub fn run(options: &Options, stop: &Stop) -> Result<(), ClientError> {
                 break client;
             }
         };
-        eprintln!("milad watch: connected again");
+        notice("connected again");
     }
+}
+
+/// For the person beside the output; a closed stderr is no reason to end.
+fn notice(text: &str) {
+    let _ = writeln!(io::stderr(), "milad watch: {text}");
 }
 
 /// Shows one connection to its end.

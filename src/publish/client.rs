@@ -302,8 +302,9 @@ impl Client {
         match recv(&self.fd, &mut buffer, RecvFlags::DONTWAIT) {
             Ok((0, _)) => {
                 self.input_over = true;
-                // Half a line is no request.
-                self.input = Vec::new();
+                // Half a line is no request; whole ones may still wait for their answer.
+                let whole = self.input.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+                self.input.truncate(whole);
                 // No more requests is not goodbye; but somebody who was dismissed has nothing more to get.
                 if self.output_over { Err(Gone) } else { Ok(()) }
             }
@@ -316,6 +317,11 @@ impl Client {
             Err(Errno::AGAIN | Errno::INTR) => Ok(()),
             Err(_) => Err(Gone),
         }
+    }
+
+    /// Whether a complete line waits for its answer and there is room for it.
+    pub fn can_answer(&self) -> bool {
+        self.closing.is_none() && self.waiting.len() < self.limits.waiting && self.input.contains(&b'\n')
     }
 
     /// Answers the complete lines that were received, as far as the queue has room for answers. Returns whether the

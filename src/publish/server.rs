@@ -167,20 +167,18 @@ impl Server {
         self.hello = None;
         self.clients.iter_mut().for_each(|client| client.dismiss(&bye, now));
         let end = Instant::now() + FAREWELL;
-        self.flush(now);
-        while self.clients.iter().any(Client::has_output) {
+        loop {
+            // Who has it all, or is gone, is closed.
+            self.clients.retain_mut(|client| client.send(now).is_ok() && client.has_output());
             let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
+            if self.clients.is_empty() || left.is_zero() {
+                return;
             }
             let timeout = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos() as _ };
-            let talking = self.clients.iter().filter(|client| client.has_output());
-            let mut fds: Vec<_> = talking.map(|client| PollFd::new(client.fd(), PollFlags::OUT)).collect();
+            let mut fds: Vec<_> = self.clients.iter().map(|client| PollFd::new(client.fd(), PollFlags::OUT)).collect();
             if poll(&mut fds, Some(&timeout)).is_err_and(|error| error != Errno::INTR) {
-                break;
+                return;
             }
-            drop(fds);
-            self.flush(now);
         }
     }
 
@@ -304,13 +302,21 @@ fn serve(client: &mut Client, events: PollFlags, hello: &Hello, now: u64, metric
     if events.contains(PollFlags::IN) && client.reads() && client.receive().is_err() {
         return false;
     }
-    if client.has_output() && client.send(now).is_err() {
-        return false;
-    }
-    // Also requests that were received while the queue had no room for their answers.
-    if client.answer(hello, now) {
-        log::warn!("client {} sent a line that is too long: closing", client.name);
-        metrics.client_expelled();
+    loop {
+        if client.has_output() && client.send(now).is_err() {
+            return false;
+        }
+        // Also requests that were received while the queue had no room for their answers.
+        if client.answer(hello, now) {
+            log::warn!("client {} sent a line that is too long: closing", client.name);
+            metrics.client_expelled();
+        }
+        if client.has_output() && client.send(now).is_err() {
+            return false;
+        }
+        if !client.can_answer() {
+            break;
+        }
     }
     if client.is_overdue(now) {
         log::warn!("client {} does not read: closing", client.name);

@@ -471,6 +471,17 @@ fn no_more_requests_is_not_goodbye() {
 }
 
 #[test]
+fn every_request_before_the_end_of_file_is_answered() {
+    let mut rig = Rig::new("last", Limits::default());
+    let mut peer = rig.connect();
+    peer.write("{\"subscribe\":{}}\n".repeat(50) + "{\"subscribe\":");
+    peer.stream().shutdown(Shutdown::Write).unwrap();
+    rig.serve();
+    (0..50).for_each(|_| assert_eq!(peer.next().message, Message::Ok));
+    assert!(peer.is_empty());
+}
+
+#[test]
 fn requests_wait_while_answers_are_not_read() {
     let mut rig = Rig::new("flood", Limits::default());
     let peer = rig.connect();
@@ -567,6 +578,21 @@ fn the_end_is_told_and_the_socket_is_gone() {
     assert_eq!(peer.next().message, Message::Bye { reason: "stopped".into() });
     assert!(peer.try_next().is_none());
     assert!(!folder.path("s").exists());
+}
+
+#[test]
+fn a_client_that_is_gone_or_deaf_does_not_hold_up_the_end() {
+    let mut rig = Rig::new("farewell", Limits::default());
+    let (gone, mut deaf, mut quick) = (rig.connect(), rig.connect(), rig.connect());
+    deaf.write("{\"subscribe\":{\"maps\":\"inline\"}}\n");
+    rig.serve();
+    (0..8).for_each(|_| {
+        rig.publish_maps(BIG);
+        quick.result();
+    });
+    drop(gone);
+    rig.server.close("stopped");
+    assert_eq!(quick.next().message, Message::Bye { reason: "stopped".into() });
 }
 
 fn refused(path: &Path) -> SocketError {
