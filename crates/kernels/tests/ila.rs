@@ -220,6 +220,8 @@ fn wrong_sizes_are_told() {
         let error = Attention::new(Isa::Portable, shape(row), None).err().unwrap().to_string();
         assert!(error.contains(message), "{error}");
     }
+    // On 32 bits as well.
+    assert!(Attention::new(Isa::Portable, shape([1, 64, 64, 96, 160, 2, 4]), None).is_ok());
     assert!(matches!(Attention::new(Isa::Portable, shape(good), Some(f32::NAN)), Err(ShapeError::Scale(_))));
     for isa in Isa::ALL.into_iter().filter(|isa| !isa.available()) {
         assert!(matches!(Attention::new(isa, shape(good), None), Err(ShapeError::Unavailable(_))));

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::table::MAX_ROWS;
+
 /// The sizes of one attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
@@ -123,21 +125,24 @@ impl Shape {
                 return Err(ShapeError::Heads { tensor, channels, heads: self.heads });
             }
         }
-        // Every buffer is smaller than one of these products; 2^12 covers lanes, element size and padding.
+        // Upper bounds of what is allocated, whatever the kernel: a tile has 64 lanes in all its rows at most, a padded row 64 elements more
+        // than its pixels and its window.
+        const TILE: usize = 64;
         let window = self.radius.checked_mul(2).and_then(|d| d.checked_add(1)).ok_or(ShapeError::TooLarge)?;
-        let padded = self.width.checked_add(window).ok_or(ShapeError::TooLarge)?;
-        let channels = self.query_channels.checked_add(self.value_channels).ok_or(ShapeError::TooLarge)?;
-        let maps = product(&[self.keyframes, self.height, padded, channels])?;
-        let scores = product(&[self.keyframes, window, window])?;
-        let limit = isize::MAX as usize >> 12;
-        if maps > limit || scores > limit || product(&[self.heads, window, window])? > limit {
-            return Err(ShapeError::TooLarge);
-        }
+        let row = self.width.checked_add(window).and_then(|row| row.checked_add(64)).ok_or(ShapeError::TooLarge)?;
+        let slots = window.checked_add(MAX_ROWS).ok_or(ShapeError::TooLarge)?;
+        allocatable(&[self.keyframes, self.height, self.query_channels, row])?;
+        allocatable(&[self.keyframes, self.height, self.value_channels, row])?;
+        allocatable(&[self.keyframes, slots, window, TILE])?;
+        allocatable(&[self.query_channels.max(self.value_channels), TILE])?;
+        allocatable(&[self.heads, window, window])?;
+        allocatable(&[row, window])?;
         Ok(())
     }
 }
 
-/// The product, or the error that says that it overflows.
-fn product(factors: &[usize]) -> Result<usize, ShapeError> {
-    factors.iter().try_fold(1usize, |product, &factor| product.checked_mul(factor)).ok_or(ShapeError::TooLarge)
+/// Whether an array of f32 with these dimensions can exist.
+fn allocatable(dimensions: &[usize]) -> Result<(), ShapeError> {
+    let bytes = dimensions.iter().try_fold(size_of::<f32>(), |product, &size| product.checked_mul(size));
+    if bytes.is_some_and(|bytes| bytes <= isize::MAX as usize) { Ok(()) } else { Err(ShapeError::TooLarge) }
 }
