@@ -12,6 +12,9 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 #[path = "huffman.rs"]
 mod huffman;
 
+/// From this width on, even a black picture's rows are longer than what the decoder looks ahead.
+const NARROW: usize = 64;
+
 /// Decodes pictures of one negotiated size.
 #[derive(Debug)]
 pub struct JpegDecoder {
@@ -19,7 +22,7 @@ pub struct JpegDecoder {
     height: usize,
     /// The last picture, `Y Cb Cr` or grey.
     pixels: Vec<u8>,
-    /// A picture that came without Huffman tables, with them.
+    /// A picture with what it came without.
     completed: Vec<u8>,
 }
 
@@ -52,13 +55,17 @@ impl JpegDecoder {
         // picture that ends early is an error, it doesn't get to see the marker.
         let end = end(bytes, header.scan)?;
         let picture = &bytes[..if header.progressive { end } else { end - 2 }];
-        let picture = if header.tables {
+        // It looks up to 8 bytes ahead, further than a row of a very narrow picture may be long.
+        let ahead: &[u8] = if header.progressive || self.width >= NARROW { &[] } else { &[0; 8] };
+        let tables: &[u8] = if header.tables { &[] } else { &huffman::STANDARD_TABLES };
+        let picture = if ahead.is_empty() && tables.is_empty() {
             picture
         } else {
             self.completed.clear();
             self.completed.extend_from_slice(&picture[..header.scan]);
-            self.completed.extend_from_slice(&huffman::STANDARD_TABLES);
+            self.completed.extend_from_slice(tables);
             self.completed.extend_from_slice(&picture[header.scan..]);
+            self.completed.extend_from_slice(ahead);
             &self.completed
         };
         let options = DecoderOptions::default()

@@ -16,6 +16,7 @@ const FILES: [(&str, &[u8]); 4] = [
 ];
 const GREY: &[u8] = include_bytes!("../../tests/data/frame-grey.jpg");
 const ODD: &[u8] = include_bytes!("../../tests/data/frame-odd.jpg");
+const NARROW: &[u8] = include_bytes!("../../tests/data/frame-narrow.jpg");
 
 fn camera(encoding: Encoding, width: usize, height: usize, colour: Colour) -> Arc<Camera> {
     let strides = [width * 2, 0, 0];
@@ -77,6 +78,11 @@ fn grey_and_odd_sized_jpegs_are_pictures_too() {
     let [r, g, b] = means(&jpeg(64, 48), GREY).unwrap();
     assert!(r == g && g == b && (0.45..0.6).contains(&r), "{r} {g} {b}");
     assert!(means(&jpeg(37, 23), ODD).is_ok());
+}
+
+#[test]
+fn a_narrow_black_picture_is_whole_although_its_rows_are_a_few_bytes_long() {
+    assert!(means(&jpeg(16, 64), NARROW).unwrap().iter().all(|mean| *mean < 1e-6));
 }
 
 #[test]
