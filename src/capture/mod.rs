@@ -6,6 +6,7 @@
 mod canvas;
 pub mod card;
 pub mod clip;
+pub mod devices;
 pub mod frame;
 mod pictures;
 pub mod pipe;

@@ -4,6 +4,7 @@
 
 mod allocations;
 mod bundles;
+mod camera;
 mod clients;
 mod daemon;
 mod metrics;

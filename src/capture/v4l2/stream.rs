@@ -45,7 +45,6 @@ pub struct Stream {
     with_driver: Vec<bool>,
     counter: Counter,
     started_ns: u64,
-    last_ns: u64,
     frames: u64,
     told_stamp: bool,
     told_count: bool,
@@ -97,7 +96,6 @@ impl Stream {
             with_driver: vec![false; count],
             counter: Counter::default(),
             started_ns: 0,
-            last_ns: 0,
             frames: 0,
             told_stamp: false,
             told_count: false,
@@ -107,7 +105,6 @@ impl Stream {
             stream.queue(index)?;
         }
         stream.started_ns = monotonic_ns();
-        stream.last_ns = stream.started_ns;
         let started = ioctl::stream_on(stream.device.fd(), buffer_type);
         started.map_err(|e| errors::refused(&stream.device.path, "VIDIOC_STREAMON", &e))?;
         Ok(stream)
@@ -115,6 +112,8 @@ impl Stream {
 
     /// Waits for a frame, for the deadline, or for `stop`.
     pub fn next(&mut self, stop: &Stop) -> Result<Next, SourceError> {
+        // Counted from here and not from the last frame: while nobody asked, nothing was missed.
+        let mut since_ns = monotonic_ns();
         loop {
             if stop.is_set() {
                 return Ok(Next::Stopped);
@@ -127,13 +126,13 @@ impl Stream {
                 if let Ok(index) = self.returned.recv_timeout(Duration::from_millis(50)) {
                     self.queue(index)?;
                 }
-                self.last_ns = monotonic_ns();
+                since_ns = monotonic_ns();
                 continue;
             }
             if let Look::Taken(buffer) = self.look()? {
                 return self.take(&buffer);
             }
-            if self.wait(stop)? == Ready::Failed {
+            if self.wait(stop, since_ns)? == Ready::Failed {
                 // The driver's last word is in DQBUF: ENODEV after an unplug, EIO after a fatal error.
                 return match self.look()? {
                     Look::Taken(buffer) => self.take(&buffer),
@@ -159,8 +158,8 @@ impl Stream {
     }
 
     /// Until the driver has something to say, or the deadline is over.
-    fn wait(&mut self, stop: &Stop) -> Result<Ready, SourceError> {
-        let silent = Duration::from_nanos(monotonic_ns().saturating_sub(self.last_ns));
+    fn wait(&mut self, stop: &Stop, since_ns: u64) -> Result<Ready, SourceError> {
+        let silent = Duration::from_nanos(monotonic_ns().saturating_sub(since_ns));
         let limit = self.deadline();
         let Some(left) = limit.checked_sub(silent).filter(|left| !left.is_zero()) else {
             return Err(self.lost(&format!(
@@ -202,7 +201,6 @@ impl Stream {
             _ => return Err(self.lost(&format!("the driver gave buffer {}, which it does not have", raw.index))),
         }
         let now_ns = monotonic_ns();
-        self.last_ns = now_ns;
         // `timeval` is the kernel's for this word size: see crates/v4l2-sys-mit.
         #[allow(clippy::useless_conversion)]
         let (seconds, microseconds) = (raw.timestamp.tv_sec.into(), raw.timestamp.tv_usec.into());
