@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::capture::devices;
 use crate::config::{self, Config, ConfigError};
 use crate::{bench, check, infer, run, watch};
 
@@ -28,6 +29,8 @@ enum Command {
     Check(Box<RunArgs>),
     /// Shows results as they come: a screen in a terminal, plain lines elsewhere
     Watch(WatchArgs),
+    /// Cameras with their formats, sizes, rates and stable names
+    Devices(devices::Args),
     /// Runs a bundle on a clip and writes every output of every frame
     Infer(infer::Args),
     /// Times a bundle's networks, node by node
@@ -114,6 +117,7 @@ pub fn main() -> ExitCode {
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Watch(args)) => watch_results(args),
+        Some(Command::Devices(args)) => devices::run(&args),
         Some(Command::Infer(args)) => infer::run(args),
         Some(Command::Bench(args)) => bench::run(args),
     };

@@ -3,6 +3,7 @@
 //! It looks and asks; it sets nothing and streams nothing.
 
 use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -93,6 +94,27 @@ pub struct Setting {
     pub maximum: i64,
     /// What the driver starts with.
     pub default: i64,
+}
+
+/// What `milad devices` takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only these nodes [default: every /dev/video*]
+    #[arg(value_name = "NODE")]
+    paths: Vec<PathBuf>,
+    /// One JSON array instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the list.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let text = report(&list(&args.paths), args.json)?;
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever read has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
 }
 
 /// Looks at `paths`, or at every `/dev/videoN` where none is given.

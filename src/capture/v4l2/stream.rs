@@ -51,13 +51,6 @@ pub struct Stream {
     told_copy: bool,
 }
 
-/// What one look at the driver gave.
-#[allow(clippy::large_enum_variant, reason = "lives on the stack for one look, and a box would allocate a frame")]
-enum Look {
-    Taken(ioctl::Buffer),
-    Nothing,
-}
-
 /// Why a wait ended.
 #[derive(PartialEq, Eq)]
 enum Ready {
@@ -129,25 +122,26 @@ impl Stream {
                 since_ns = monotonic_ns();
                 continue;
             }
-            if let Look::Taken(buffer) = self.look()? {
+            if let Some(buffer) = self.look()? {
                 return self.take(&buffer);
             }
             if self.wait(stop, since_ns)? == Ready::Failed {
                 // The driver's last word is in DQBUF: ENODEV after an unplug, EIO after a fatal error.
                 return match self.look()? {
-                    Look::Taken(buffer) => self.take(&buffer),
-                    Look::Nothing => Err(self.lost("the driver gave up the stream (POLLERR)")),
+                    Some(buffer) => self.take(&buffer),
+                    None => Err(self.lost("the driver gave up the stream (POLLERR)")),
                 };
             }
         }
     }
 
-    fn look(&mut self) -> Result<Look, SourceError> {
+    /// A filled buffer, if there is one.
+    fn look(&mut self) -> Result<Option<ioctl::Buffer>, SourceError> {
         let mut buffer = ioctl::Buffer::new(self.buffer_type, 0);
         match buffer.dequeue(self.device.fd()) {
-            Ok(()) => Ok(Look::Taken(buffer)),
+            Ok(()) => Ok(Some(buffer)),
             Err(error) => match error.raw_os_error() {
-                Some(libc::EAGAIN) => Ok(Look::Nothing),
+                Some(libc::EAGAIN) => Ok(None),
                 Some(libc::EPIPE) => Err(self.lost("the driver ended the stream")),
                 Some(libc::EIO) => {
                     Err(self.lost("the driver reports an input/output error (a loose cable, a lost signal)"))
