@@ -372,3 +372,20 @@ fn bundle_toml_is_read_strictly() {
     refused(replace("encoding = \"log\"", "encoding = \"log\"\nchannels = 2"), &["bundle.toml", "channels", "`raw`"]);
     refused(replace("schema", "= schema"), &["bundle.toml", "line"]);
 }
+
+#[test]
+fn a_damaged_byte_is_an_error_or_harmless_never_a_panic() {
+    for (name, whole) in [("fast.onnx", encode(&Toy::new().fast)), ("slow.onnx", encode(&Toy::new().slow))] {
+        let folder = Toy::new().write();
+        for place in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[place] ^= 1 << (place % 8);
+            std::fs::write(folder.0.join(name), &damaged).unwrap();
+            let outcome = std::panic::catch_unwind(|| {
+                let loaded = Bundle::load(folder.0.to_str().unwrap()).and_then(|bundle| bundle.into_model(1).map(drop));
+                loaded.map_err(|error| error.to_string())
+            });
+            assert!(outcome.is_ok(), "{name}: a panic with byte {place} damaged");
+        }
+    }
+}
