@@ -9,5 +9,6 @@ mod clients;
 mod daemon;
 mod metrics;
 mod samples;
+mod sockets;
 mod sources;
 mod support;
