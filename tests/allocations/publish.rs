@@ -14,7 +14,7 @@ use tract_onnx::prelude::{IntoTValue, Tensor};
 
 use crate::allocations;
 
-fn spec() -> Spec {
+pub fn spec() -> Spec {
     let class = |name: &str| Class { name: name.into(), color: [1, 2, 3] };
     let task = |name: &str, kind| TaskSpec { name: name.into(), kind, width: 64, height: 32 };
     Spec {
@@ -34,7 +34,7 @@ fn spec() -> Spec {
     }
 }
 
-fn prediction() -> Prediction {
+pub fn prediction() -> Prediction {
     let tensors = [3usize, 1, 3, 5].map(|channels| {
         let values: Vec<f32> = (0..channels * 8 * 16).map(|i| (i as f32 * 0.7).sin()).collect();
         Tensor::from_shape(&[1, channels, 8, 16], &values).unwrap().into_tvalue()
