@@ -112,6 +112,9 @@ impl RunArgs {
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if !matches!(cli.command, None | Some(Command::Run(_))) {
+        end_quietly_with_the_reader();
+    }
     let result = match cli.command {
         None => run::run(&cli.run),
         Some(Command::Run(args)) => run::run(&args),
@@ -133,6 +136,12 @@ pub fn main() -> ExitCode {
 fn watch_results(args: WatchArgs) -> anyhow::Result<()> {
     let stop = crate::stop::Stop::new()?;
     Ok(watch::run(&watch::Options { socket: args.socket, json: args.json }, &stop)?)
+}
+
+/// `milad bench | head` ends when `head` does, like every tool. The daemon itself outlives its terminal.
+fn end_quietly_with_the_reader() {
+    // SAFETY: SIGPIPE's default action is set before any thread is started; no handler of ours is involved.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
 /// 78 for what only another configuration or bundle can heal, so that a service manager does not try again; else 1.

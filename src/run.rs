@@ -1,5 +1,6 @@
 //! `milad run`: puts the rooms together and waits for the end.
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -143,13 +144,16 @@ fn announce(settings: &Settings, model: &Model, metrics: Option<SocketAddr>) {
     if settings.source_was_chosen_here {
         log::info!("no source is configured: playing {}", settings.source);
     }
+    // A terminal that is gone is no reason to end.
+    let mut out = std::io::stdout().lock();
+    let mut say = |line: String| drop(writeln!(out, "{line}"));
     let tasks: Vec<_> = model.spec.tasks.iter().map(|task| task.name.as_str()).collect();
-    println!("playing  {} with bundle {} ({})", settings.source, model.spec.name, tasks.join(", "));
-    println!("results  nc -U {}", settings.socket.display());
-    println!("         milad watch --socket {}", settings.socket.display());
+    say(format!("playing  {} with bundle {} ({})", settings.source, model.spec.name, tasks.join(", ")));
+    say(format!("results  nc -U {}", settings.socket.display()));
+    say(format!("         milad watch --socket {}", settings.socket.display()));
     match metrics {
-        Some(address) => println!("metrics  http://{address}/metrics"),
-        None => println!("metrics  off"),
+        Some(address) => say(format!("metrics  http://{address}/metrics")),
+        None => say("metrics  off".to_owned()),
     }
 }
 

@@ -7,9 +7,11 @@ use crossbeam_channel::Sender;
 use super::account::Account;
 use super::link::{Event as Bell, LinkSender, Sent};
 use super::publish::Notice;
+use super::throttle::Throttle;
 use crate::capture::frame::Frame;
 use crate::capture::supervisor::{Event, Supervisor};
 use crate::capture::{Camera, RawFrame};
+use crate::clock::monotonic_ns;
 use crate::stop::Stop;
 use crate::telemetry::{Cause, Stage};
 
@@ -66,6 +68,7 @@ impl CaptureStage {
         let mut epoch: Option<Epoch> = None;
         let mut epochs = 0;
         let mut sequence = 0;
+        let mut bad_frames = Throttle::default();
         loop {
             let event = self.supervisor.next(&self.stop);
             match (event, &mut epoch) {
@@ -84,7 +87,8 @@ impl CaptureStage {
                     sequence += 1;
                 }
                 (Event::Bad { driver_sequence, reason }, Some(epoch)) => {
-                    log::warn!("frame {driver_sequence} of the driver is not used: {reason}");
+                    bad_frames
+                        .say(|held| log::warn!("frame {driver_sequence} of the driver is not used: {reason}{held}"));
                     self.account.captured(epoch.gap(driver_sequence));
                     self.account.metrics().bad_frame();
                     self.account.dropped(Stage::Capture, Cause::Corrupt);
@@ -111,6 +115,9 @@ impl CaptureStage {
     }
 
     fn hand_on(&mut self, raw: RawFrame, epoch: &Epoch, sequence: u64) {
+        // From the driver's stamp to the hand-over: what waiting for this thread cost.
+        let waited_ns = monotonic_ns().saturating_sub(raw.captured_ns);
+        self.account.metrics().stage(Stage::Capture, waited_ns as f64 * 1e-9);
         let frame = Frame { sequence, epoch: epoch.number, camera: epoch.camera.clone(), raw };
         match self.output.send(frame) {
             Sent::Delivered => {}

@@ -12,6 +12,7 @@ use milad_handover::Taker;
 use super::account::Account;
 use super::frame::{KeyframeMark, Outcome, Prepared};
 use super::link::{LinkReceiver, LinkSender, Sent};
+use super::throttle::Throttle;
 use crate::clock::monotonic_ns;
 use crate::model::engine::Image;
 use crate::model::{Fast, Keys, Memory};
@@ -73,6 +74,7 @@ impl FastStage {
         let mut memory = self.initial.clone();
         let mut keyframe: Option<KeyframeMark> = None;
         let mut nominated: Option<u64> = None;
+        let mut failures = Throttle::default();
         while let Some(Prepared { mut meta, image }) = self.images.receive() {
             if self.stop.is_set() {
                 self.account.dropped(Stage::Fast, Cause::Stopped);
@@ -95,7 +97,7 @@ impl FastStage {
             let run = match self.network.run(&image, &memory, meta.captured_ns) {
                 Ok(run) => run,
                 Err(error) => {
-                    log::error!("frame {}: {error}", meta.sequence);
+                    failures.say(|held| log::error!("frame {}: {error}{held}", meta.sequence));
                     self.account.dropped(Stage::Fast, Cause::Failed);
                     continue;
                 }

@@ -31,6 +31,7 @@ pub mod synchronous;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod throttle;
 
 pub use account::Account;
 pub use frame::{KeyframeMark, Meta, Outcome, Prepared};

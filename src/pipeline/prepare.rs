@@ -6,6 +6,7 @@ use super::account::Account;
 use super::frame::{Meta, Prepared};
 use super::images::{ImageError, Images};
 use super::link::{LinkReceiver, LinkSender, Sent};
+use super::throttle::Throttle;
 use crate::capture::{Camera, Frame};
 use crate::clock::monotonic_ns;
 use crate::model::InputSpec;
@@ -35,6 +36,7 @@ impl PrepareStage {
         let mut images = Images::new(self.input.width, self.input.height);
         // What fits a camera as negotiated; made anew with each epoch. `Err` was told once and holds for the epoch.
         let mut current: Option<(Arc<Camera>, Result<Prepare, String>)> = None;
+        let mut failures = Throttle::default();
         while let Some(frame) = self.frames.receive() {
             if self.stop.is_set() {
                 self.account.dropped(Stage::Prepare, Cause::Stopped);
@@ -71,12 +73,12 @@ impl PrepareStage {
                     self.hand_on(Prepared { meta, image });
                 }
                 Err(ImageError::Fill(bad)) => {
-                    log::warn!("frame {} is not used: {bad}", frame.sequence);
+                    failures.say(|held| log::warn!("frame {} is not used: {bad}{held}", frame.sequence));
                     self.account.metrics().bad_frame();
                     self.account.dropped(Stage::Prepare, Cause::Corrupt);
                 }
                 Err(ImageError::Engine(reason)) => {
-                    log::error!("no input image for frame {}: {reason}", frame.sequence);
+                    failures.say(|held| log::error!("no input image for frame {}: {reason}{held}", frame.sequence));
                     self.account.dropped(Stage::Prepare, Cause::Failed);
                 }
             }

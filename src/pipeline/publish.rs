@@ -10,6 +10,7 @@ use milad_client::{CameraMessage, CameraState, Keyframe, Latency, Message, Resul
 use super::account::Account;
 use super::frame::Outcome;
 use super::link::{Event, LinkReceiver, Received};
+use super::throttle::Throttle;
 use crate::capture::Camera;
 use crate::clock::monotonic_ns;
 use crate::model::Spec;
@@ -69,12 +70,14 @@ pub struct PublishStage {
 struct Desk {
     digest: Digest,
     message: ResultMessage,
+    failures: Throttle,
 }
 
 impl PublishStage {
     /// Runs until the networks end.
     pub fn run(mut self) {
-        let mut desk = Desk { digest: Digest::new(&self.spec), message: ResultMessage::default() };
+        let mut desk =
+            Desk { digest: Digest::new(&self.spec), message: ResultMessage::default(), failures: Throttle::default() };
         self.greet(None);
         while !self.stop.is_set() {
             if let Err(error) = self.publisher.server.wait(self.event.fd(), self.stop.fd(), None) {
@@ -112,7 +115,7 @@ impl PublishStage {
         let started = monotonic_ns();
         let meta = &outcome.meta;
         if let Err(error) = desk.digest.run(&outcome.prediction, &mut desk.message.tasks) {
-            log::error!("frame {}: {error}", meta.sequence);
+            desk.failures.say(|held| log::error!("frame {}: {error}{held}", meta.sequence));
             self.account.dropped(Stage::Publish, Cause::Failed);
             return;
         }

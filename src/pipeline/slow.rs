@@ -8,6 +8,7 @@ use milad_handover::Putter;
 use super::account::Account;
 use super::fast::{Nomination, Swap};
 use super::link::LinkReceiver;
+use super::throttle::Throttle;
 use crate::clock::monotonic_ns;
 use crate::model::Slow;
 use crate::stop::Stop;
@@ -33,6 +34,7 @@ impl SlowStage {
     /// Runs until the fast stage ends.
     pub fn run(mut self) {
         let mut epoch = None;
+        let mut failures = Throttle::default();
         while let Some(nomination) = self.nominations.receive() {
             if self.stop.is_set() {
                 continue;
@@ -41,13 +43,13 @@ impl SlowStage {
                 epoch = Some(nomination.epoch);
                 self.network.reset();
             }
-            self.run_keyframe(nomination);
+            self.run_keyframe(nomination, &mut failures);
             self.busy.store(false, Ordering::Release);
         }
     }
 
     /// A failure leaves the memory in force as it is; the next nomination tries again.
-    fn run_keyframe(&mut self, nomination: Nomination) {
+    fn run_keyframe(&mut self, nomination: Nomination, failures: &mut Throttle) {
         let Nomination { epoch, mark, image, keys } = nomination;
         let started = monotonic_ns();
         match self.network.run(&image, keys, mark.captured_ns) {
@@ -59,7 +61,7 @@ impl SlowStage {
                 drop(self.memories.put(Swap { epoch, mark, memory: run.memory }));
             }
             Err(error) => {
-                log::error!("keyframe {}: {error}", mark.sequence);
+                failures.say(|held| log::error!("keyframe {}: {error}{held}", mark.sequence));
                 self.account.metrics().keyframe_failed();
             }
         }

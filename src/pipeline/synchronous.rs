@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::account::Account;
 use super::frame::{KeyframeMark, Meta, Outcome, Prepared};
 use super::link::{LinkReceiver, LinkSender, Sent};
+use super::throttle::Throttle;
 use crate::clock::monotonic_ns;
 use crate::model::engine::Image;
 use crate::model::{Fast, Memory, RunError, Slow};
@@ -40,6 +41,7 @@ impl SynchronousStage {
         let mut epoch = None;
         let mut memory = self.initial.clone();
         let mut keyframe: Option<KeyframeMark> = None;
+        let mut failures = Throttle::default();
         while let Some(Prepared { meta, image }) = self.images.receive() {
             if self.stop.is_set() {
                 self.account.dropped(Stage::Fast, Cause::Stopped);
@@ -54,14 +56,14 @@ impl SynchronousStage {
             let interval = u64::from(self.interval.load(Ordering::Relaxed).max(1));
             let due = keyframe.is_none_or(|keyframe| meta.sequence.saturating_sub(keyframe.sequence) >= interval);
             let sequence = meta.sequence;
-            match self.answer(meta, &image, due, &mut memory, &mut keyframe) {
+            match self.answer(meta, &image, due, &mut memory, &mut keyframe, &mut failures) {
                 Ok(outcome) => match self.output.send(outcome) {
                     Sent::Delivered => {}
                     Sent::Replaced(_) => self.account.dropped(Stage::Publish, Cause::Replaced),
                     Sent::Refused(_) => self.account.dropped(Stage::Fast, Cause::Stopped),
                 },
                 Err(error) => {
-                    log::error!("frame {sequence}: {error}");
+                    failures.say(|held| log::error!("frame {sequence}: {error}{held}"));
                     self.account.dropped(Stage::Fast, Cause::Failed);
                 }
             }
@@ -76,6 +78,7 @@ impl SynchronousStage {
         due: bool,
         memory: &mut Memory,
         keyframe: &mut Option<KeyframeMark>,
+        failures: &mut Throttle,
     ) -> Result<Outcome, RunError> {
         let started = monotonic_ns();
         let run = self.fast.run(image, memory, meta.captured_ns)?;
@@ -94,7 +97,7 @@ impl SynchronousStage {
                     (prediction, confidence) = (slow.prediction, None);
                 }
                 Err(error) => {
-                    log::error!("keyframe {}: {error}", meta.sequence);
+                    failures.say(|held| log::error!("keyframe {}: {error}{held}", meta.sequence));
                     self.account.metrics().keyframe_failed();
                 }
             }
