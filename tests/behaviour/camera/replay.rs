@@ -96,16 +96,33 @@ impl Replay {
     }
 
     fn run(&self, test: &str) -> Output {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        self.in_front_of(command.args([test, "--exact", "--ignored", "--nocapture", "--test-threads=1"]));
+        command.output().unwrap()
+    }
+
+    fn in_front_of(&self, command: &mut Command) {
         let script = self.folder.join("script");
         std::fs::write(&script, self.lines.join("\n")).unwrap();
-        Command::new(std::env::current_exe().unwrap())
-            .args([test, "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        command
             .env("LD_PRELOAD", shim())
             .env("MILAD_SHIM_DEVICE", DEVICE)
             .env("MILAD_SHIM_SCRIPT", script)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .output()
-            .unwrap()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+    }
+
+    /// `milad` itself with this camera: its exit status, standard output and standard error.
+    pub fn milad(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = crate::support::milad();
+        self.in_front_of(command.args(arguments));
+        let output = command.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    }
+
+    /// A path in this replay's folder, for what the program makes.
+    pub fn path(&self, name: &str) -> String {
+        self.folder.join(name).display().to_string()
     }
 
     /// The first `count` events.
