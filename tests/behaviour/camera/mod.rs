@@ -29,7 +29,8 @@ fn webcam() -> Replay {
 fn every_format_comes_as_the_driver_laid_it_out() {
     let mplane = "caps 04001000";
     // Format, strides, bytes of each memory plane (the last row of the last plane is not padded), multi-planar or not.
-    let layouts: [(&str, &str, [usize; 3], [usize; 3], Option<&str>); 10] = [
+    type Layout = (&'static str, &'static str, [usize; 3], [usize; 3], Option<&'static str>);
+    let layouts: [Layout; 10] = [
         ("YUYV", "strides 12", [28, 0, 0], [12, 0, 0], None),
         ("UYVY", "strides 8", [16, 0, 0], [8, 0, 0], None),
         ("NV12", "strides 6", [22, 0, 0], [6, 6, 0], None),
