@@ -67,17 +67,8 @@ impl Plan {
     }
 }
 
-#[cfg(feature = "multithread")]
+/// A pool of the engine's own: it splits matrix products by output panels, so every number is summed in one order
+/// whatever the number of threads. `None`: everything on the calling thread.
 fn executor(threads: usize) -> Option<multithread::Executor> {
     (threads > 1).then(|| multithread::Executor::multithread_with_name(threads, "milad-engine"))
-}
-
-#[cfg(not(feature = "multithread"))]
-fn executor(threads: usize) -> Option<multithread::Executor> {
-    if threads > 1 {
-        log::warn!(
-            "{threads} threads were asked for, but this build runs each network on one (cargo feature `multithread`)"
-        );
-    }
-    None
 }
