@@ -25,6 +25,16 @@ pub struct Places {
 pub struct Identity {
     by_id: Option<String>,
     usb: Option<UsbNode>,
+    /// Ports of other cameras that looked just the same: what is there later is one of them, not this one.
+    twins: Vec<PathBuf>,
+}
+
+impl Identity {
+    /// This, with what is only known of `earlier`: udev and sysfs fill up a moment after the node is there.
+    pub fn or(self, earlier: Identity) -> Identity {
+        let twins = if self.usb.is_some() { self.twins } else { earlier.twins };
+        Identity { by_id: self.by_id.or(earlier.by_id), usb: self.usb.or(earlier.usb), twins }
+    }
 }
 
 /// One capture node of a USB device.
@@ -85,30 +95,44 @@ impl Places {
             .into_iter()
             .find(|link| fs::canonicalize(self.by_id.join(link)).is_ok_and(|target| target == node));
         let usb = self.usb_node(path);
-        (by_id.is_some() || usb.is_some()).then_some(Identity { by_id, usb })
+        let twins = usb.iter().flat_map(|usb| self.like(usb)).map(|(_, node)| node.port);
+        let twins = twins.filter(|port| usb.as_ref().is_some_and(|usb| *port != usb.port)).collect();
+        (by_id.is_some() || usb.is_some()).then_some(Identity { by_id, usb, twins })
     }
 
-    /// Where that camera is now. Never another camera that has its old number.
+    /// Where that camera is now. Never another camera that has its old number, nor its twin that has its old link: udev
+    /// makes links from ids and serial number alone, so that cameras without one share a link, and the last one has it.
     pub fn find_again(&self, identity: &Identity) -> Result<PathBuf, SourceError> {
-        if let Some(link) = &identity.by_id
-            && let Ok(node) = fs::canonicalize(self.by_id.join(link))
-        {
-            return Ok(node);
-        }
         let lost = |what: String| SourceError::Lost(format!("the camera is not there: {what}; plug it in again"));
+        let link = identity.by_id.as_ref().and_then(|link| fs::canonicalize(self.by_id.join(link)).ok());
         let Some(usb) = &identity.usb else {
-            return Err(lost(format!("no {:?} in {}", identity.by_id.as_deref().unwrap_or(""), self.by_id.display())));
+            let name = identity.by_id.as_deref().unwrap_or("");
+            return link.ok_or_else(|| lost(format!("no {name:?} in {}", self.by_id.display())));
         };
-        let same: Vec<_> = self
-            .usb_nodes()
-            .into_iter()
-            .filter(|(_, node)| usb.name.fits(&node.name) && usb.index == node.index)
-            .collect();
-        match same.iter().find(|(_, node)| node.port == usb.port).or(same.first()) {
-            None => Err(lost(format!("no {} on the USB bus", usb.name))),
-            Some((path, node)) if node.port == usb.port || same.len() == 1 => Ok(path.clone()),
-            Some(_) => Err(lost(format!("{} cameras are {} and none is at its port", same.len(), usb.name))),
+        let same = self.like(usb);
+        if let Some((path, _)) = same.iter().find(|(_, node)| node.port == usb.port) {
+            return Ok(path.clone());
         }
+        // A serial number is meant to be unique; where it is not, the newest link is the best word there is.
+        let linked = |path: &Path| link.is_some() && fs::canonicalize(path).ok() == link;
+        if usb.name.serial.is_some()
+            && let Some((path, _)) = same.iter().find(|(path, _)| linked(path))
+        {
+            return Ok(path.clone());
+        }
+        match same.as_slice() {
+            [] => Err(lost(format!("no {} on the USB bus", usb.name))),
+            [(path, node)] if !identity.twins.contains(&node.port) => Ok(path.clone()),
+            [_] => Err(lost(format!("the only {} left is another camera, at its own port", usb.name))),
+            _ => Err(lost(format!("{} cameras are {} and none is at its port", same.len(), usb.name))),
+        }
+    }
+
+    /// The same node of every USB device that can't be told from this one by its ids, itself included.
+    fn like(&self, usb: &UsbNode) -> Vec<(PathBuf, UsbNode)> {
+        let mut nodes = self.usb_nodes();
+        nodes.retain(|(_, node)| usb.name.fits(&node.name) && usb.index == node.index);
+        nodes
     }
 
     /// Names that find the camera behind `path` whatever its number: for lists and messages.
@@ -172,6 +196,10 @@ fn read(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
+
+#[cfg(test)]
+#[path = "find_machine.rs"]
+pub(crate) mod machine;
 
 #[cfg(test)]
 #[path = "find_tests.rs"]

@@ -1,64 +1,7 @@
 //! Cameras found again, on a made-up `/dev` and `/sys`.
 
-use std::os::unix::fs::symlink;
-
+use super::machine::{CAM, Machine};
 use super::*;
-
-struct Machine {
-    root: PathBuf,
-    places: Places,
-}
-
-impl Machine {
-    fn new(name: &str) -> Machine {
-        let root = std::env::temp_dir().join(format!("milad-find-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&root);
-        let places = Places { dev: root.join("dev"), by_id: root.join("dev/v4l/by-id"), sysfs: root.join("sys/class") };
-        fs::create_dir_all(&places.by_id).unwrap();
-        fs::create_dir_all(&places.sysfs).unwrap();
-        Machine { root: fs::canonicalize(root).unwrap(), places }
-    }
-
-    /// A USB camera `vendor:product` at `port` gets the number `n`.
-    fn plug(&self, n: u32, port: &str, ids: (&str, &str), serial: Option<&str>) {
-        let device = self.root.join("sys/devices").join(port);
-        let interface = device.join(format!("{port}:1.0"));
-        fs::create_dir_all(&interface).unwrap();
-        fs::write(device.join("idVendor"), format!("{}\n", ids.0)).unwrap();
-        fs::write(device.join("idProduct"), format!("{}\n", ids.1)).unwrap();
-        if let Some(serial) = serial {
-            fs::write(device.join("serial"), format!("{serial}\n")).unwrap();
-        }
-        let class = self.places.sysfs.join(format!("video{n}"));
-        fs::create_dir_all(&class).unwrap();
-        fs::write(class.join("index"), "0\n").unwrap();
-        symlink(&interface, class.join("device")).unwrap();
-        fs::write(self.node(n), "").unwrap();
-    }
-
-    fn unplug(&self, n: u32) {
-        fs::remove_dir_all(self.places.sysfs.join(format!("video{n}"))).unwrap();
-        fs::remove_file(self.node(n)).unwrap();
-    }
-
-    fn link(&self, name: &str, n: u32) {
-        let link = self.places.by_id.join(name);
-        let _ = fs::remove_file(&link);
-        symlink(self.node(n), link).unwrap();
-    }
-
-    fn node(&self, n: u32) -> PathBuf {
-        self.places.dev.join(format!("video{n}"))
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.root);
-    }
-}
-
-const CAM: (&str, &str) = ("046d", "0825");
 
 fn lost(found: Result<PathBuf, SourceError>) -> String {
     match found {
@@ -99,7 +42,7 @@ fn two_cameras_of_one_kind_without_serials_are_told_apart_by_port() {
 }
 
 #[test]
-fn the_link_of_udev_is_followed_first() {
+fn a_twin_that_took_over_the_link_of_udev_is_not_followed() {
     let machine = Machine::new("by-id");
     machine.plug(0, "1-1", CAM, None);
     machine.link("usb-cam-index0", 0);
@@ -108,8 +51,54 @@ fn the_link_of_udev_is_followed_first() {
     machine.plug(5, "1-7", CAM, None);
     machine.plug(6, "1-8", CAM, None);
     machine.link("usb-cam-index0", 6);
-    let found = machine.places.find_again(&identity).unwrap();
-    assert_eq!(found, fs::canonicalize(machine.node(6)).unwrap());
+    assert!(lost(machine.places.find_again(&identity)).contains("none is at its port"));
+    machine.unplug(5);
+    assert_eq!(machine.places.find_again(&identity).unwrap(), machine.node(6), "one such camera: it was moved");
+    machine.plug(7, "1-1", CAM, None);
+    assert_eq!(machine.places.find_again(&identity).unwrap(), machine.node(7), "the port tells, not the link");
+}
+
+#[test]
+fn a_twin_that_was_there_all_along_is_not_taken_for_the_lost_camera() {
+    let machine = Machine::new("twin");
+    machine.plug(0, "1-1", CAM, None);
+    machine.plug(1, "1-2", CAM, None);
+    machine.link("usb-cam-index0", 1);
+    let identity = machine.places.identity(&machine.node(0)).unwrap();
+    machine.unplug(0);
+    assert!(lost(machine.places.find_again(&identity)).contains("another camera"));
+    machine.plug(3, "1-1", CAM, None);
+    assert_eq!(machine.places.find_again(&identity).unwrap(), machine.node(3));
+}
+
+#[test]
+fn a_link_is_followed_between_equal_serials_but_never_to_another_kind() {
+    let machine = Machine::new("serials");
+    machine.plug(0, "1-1", CAM, Some("1"));
+    machine.link("usb-cam_1-index0", 0);
+    let identity = machine.places.identity(&machine.node(0)).unwrap();
+    machine.unplug(0);
+    machine.plug(5, "1-7", CAM, Some("1"));
+    machine.plug(6, "1-8", CAM, Some("1"));
+    machine.link("usb-cam_1-index0", 6);
+    assert_eq!(machine.places.find_again(&identity).unwrap(), machine.node(6));
+    machine.unplug(5);
+    machine.unplug(6);
+    machine.plug(7, "1-9", ("dead", "beef"), None);
+    machine.link("usb-cam_1-index0", 7);
+    assert!(lost(machine.places.find_again(&identity)).contains("046d:0825:1 on the USB bus"));
+}
+
+#[test]
+fn what_was_not_there_yet_is_filled_in_and_what_is_gone_again_is_kept() {
+    let machine = Machine::new("lag");
+    machine.plug(0, "1-1", CAM, None);
+    let early = machine.places.identity(&machine.node(0)).unwrap();
+    machine.link("usb-cam-index0", 0);
+    let late = machine.places.identity(&machine.node(0)).unwrap();
+    assert_ne!(early, late);
+    assert_eq!(early.clone().or(late.clone()), late);
+    assert_eq!(late.clone().or(early), late);
 }
 
 #[test]
