@@ -53,8 +53,10 @@ impl Clip {
     /// Opens the file, or the folder and its first picture.
     pub fn open(spec: &ClipSpec, stop: &Stop) -> Result<Clip, SourceError> {
         let name = spec.path.display().to_string();
-        let (content, mut camera, bytes) =
-            open(&spec.path, stop).map_err(|problem| SourceError::Unusable(format!("clip {name}: {problem}")))?;
+        let (content, mut camera, bytes) = open(&spec.path, stop).map_err(|trouble| match trouble {
+            Trouble::Stopped => SourceError::Stopped,
+            Trouble::Problem(problem) => SourceError::Unusable(format!("clip {name}: {problem}")),
+        })?;
         camera.live = matches!(spec.pace, Pace::Fixed(_));
         camera.interval_ns = match (spec.pace, camera.interval_ns) {
             (Pace::Fixed(rate), _) => (1e9 / rate).round() as u64,
@@ -173,7 +175,7 @@ impl From<String> for Trouble {
 }
 
 /// What is at `path`, how it is described, and the room that its frames need.
-fn open(path: &Path, stop: &Stop) -> Result<(Content, Camera, usize), String> {
+fn open(path: &Path, stop: &Stop) -> Result<(Content, Camera, usize), Trouble> {
     let metadata = std::fs::metadata(path).map_err(|e| e.to_string())?;
     let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
     if metadata.is_dir() {
@@ -182,16 +184,16 @@ fn open(path: &Path, stop: &Stop) -> Result<(Content, Camera, usize), String> {
         return Ok((Content::Pictures(pictures), camera, bytes));
     }
     if !metadata.is_file() {
-        return Err("neither a file nor a folder".to_owned());
+        return Err(Trouble::Problem("neither a file nor a folder".to_owned()));
     }
     let file = File::open(path).map_err(|e| e.to_string())?;
     let mut reader = Y4mReader::new(file.into());
     match reader.header(stop, Instant::now() + PATIENCE)? {
-        Step::Stopped => return Err("stopped while opening".to_owned()),
+        Step::Stopped => return Err(Trouble::Stopped),
         Step::Done(()) => {}
-        _ => return Err("its header could not be read in a minute".to_owned()),
+        _ => return Err(Trouble::Problem("its header could not be read in a minute".to_owned())),
     }
-    let header = reader.known_header().ok_or("it has no header")?;
+    let header = reader.known_header().ok_or_else(|| Trouble::Problem("it has no header".to_owned()))?;
     let (camera, bytes) = (header.camera(name, false), header.frame_bytes());
     Ok((Content::Y4m(Box::new(reader)), camera, bytes))
 }

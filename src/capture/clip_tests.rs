@@ -206,3 +206,14 @@ fn a_paced_clip_waits_and_can_be_stopped() {
     stop.set();
     assert!(matches!(slow.next(&stop), Ok(Next::Stopped)));
 }
+
+#[test]
+fn an_end_that_is_asked_for_while_it_is_opened_is_no_failure() {
+    let folder = Folder::new("stopped");
+    folder.write("a.y4m", b"YUV4MPEG2 W2 H1 Cmono\nFRAME\nab");
+    let stop = Stop::new().unwrap();
+    stop.set();
+    let spec = ClipSpec { path: folder.0.join("a.y4m"), pace: Pace::Max, repeat: false };
+    let opened = Clip::open(&spec, &stop);
+    assert!(matches!(opened, Err(SourceError::Stopped)), "{opened:?}");
+}

@@ -51,6 +51,9 @@ pub enum SourceError {
     /// Won't heal by waiting: not a capture device, no common format, an unreadable clip, a wrong option.
     #[error("{0}")]
     Unusable(String),
+    /// [`Stop`] was set while it was being opened: nothing is wrong with it.
+    #[error("stopped while the source was being opened")]
+    Stopped,
 }
 
 /// One open source of frames. Dropping it stops the stream; frames still lent out stay readable.

@@ -73,7 +73,7 @@ impl Pipe {
                 let deadline = deadline(header);
                 return Ok(Pipe { reader: Some(reader), parking, camera, pool, deadline, sequence: 0, ended: false });
             }
-            (Ok(Step::Stopped), _) => SourceError::Lost("pipe: stopped while waiting for the writer".to_owned()),
+            (Ok(Step::Stopped), _) => SourceError::Stopped,
             (Ok(_), _) => SourceError::Lost(format!("pipe: nothing came for {} s", patience.as_secs())),
             (Err(problem), _) => SourceError::Unusable(format!("pipe: {problem}")),
         };

@@ -190,3 +190,14 @@ fn stopping_ends_every_wait() {
     assert!(matches!(pipe.next(&stop), Ok(Next::Stopped)));
     stopper.join().unwrap();
 }
+
+#[test]
+fn an_end_that_is_asked_for_while_it_is_opened_is_no_failure() {
+    let (reader, mut writer) = pipe();
+    let (parking, stop) = (parking(), Stop::new().unwrap());
+    stop.set();
+    let opened = Pipe::with_reader(reader, parking, Duration::from_secs(60), &stop);
+    assert!(matches!(opened, Err(SourceError::Stopped)), "{opened:?}");
+    writer.write_all(HEADER).unwrap();
+    open(take_parked(parking).unwrap(), parking).unwrap();
+}

@@ -4,6 +4,7 @@
 //! It never gives a frame of an old stream after [`Event::Lost`], and it never falls back to whatever camera has taken a
 //! lost one's number.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The caller hears [`Event::Waiting`] at least this often.
 const BREATH: Duration = Duration::from_secs(1);
+/// A source that gave so many good frames, or was good for so long, works: its next loss is a new one. One that merely opens
+/// and fails again is waited for longer and longer.
+const SETTLED_FRAMES: u32 = 30;
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 /// Opens a source; [`super::open`] outside tests.
 type Opener = Box<dyn FnMut(&SourceSpec, &Request, &Stop) -> Result<Box<dyn Source>, SourceError> + Send>;
@@ -69,9 +74,20 @@ enum State {
         pause: Duration,
         told: Option<String>,
     },
-    Up(Box<dyn Source>),
+    Up(Stream),
     Ended,
     Unusable(String),
+}
+
+/// An open source.
+struct Stream {
+    source: Box<dyn Source>,
+    /// The camera's node, where it is known by one.
+    path: Option<PathBuf>,
+    opened: Instant,
+    good_frames: u32,
+    /// The pause when this is lost, unless it settles.
+    pause: Duration,
 }
 
 impl Supervisor {
@@ -98,10 +114,23 @@ impl Supervisor {
         match &mut self.state {
             State::Ended => Event::Ended,
             State::Unusable(reason) => Event::Unusable(reason.clone()),
-            State::Up(source) => match source.next(stop) {
-                Ok(Next::Frame(frame)) => Event::Frame(frame),
+            State::Up(stream) => match stream.source.next(stop) {
+                Ok(Next::Frame(frame)) => {
+                    stream.good_frames = stream.good_frames.saturating_add(1);
+                    if stream.good_frames >= SETTLED_FRAMES || stream.opened.elapsed() >= SETTLED_AFTER {
+                        stream.pause = FIRST_PAUSE;
+                    }
+                    if stream.good_frames == 1 {
+                        // By now udev has made its links.
+                        let path = stream.path.take();
+                        self.remember(path.as_deref());
+                    }
+                    Event::Frame(frame)
+                }
                 Ok(Next::Bad { driver_sequence, reason }) => Event::Bad { driver_sequence, reason },
-                Ok(Next::Stopped) => Event::Stopped,
+                Ok(Next::Stopped) | Err(SourceError::Stopped) => Event::Stopped,
+                // Whatever failed while the end was asked for.
+                Err(_) if stop.is_set() => Event::Stopped,
                 Ok(Next::End) => {
                     self.state = State::Ended;
                     Event::Ended
@@ -112,8 +141,8 @@ impl Supervisor {
                 }
                 Err(SourceError::Lost(reason)) => {
                     // Replacing the state closes the source: a driver can free the camera only then.
-                    let at = Instant::now() + FIRST_PAUSE;
-                    self.state = State::Waiting { at, pause: FIRST_PAUSE * 2, told: Some(reason.clone()) };
+                    let (at, pause) = (Instant::now() + stream.pause, longer(stream.pause));
+                    self.state = State::Waiting { at, pause, told: Some(reason.clone()) };
                     Event::Lost { reason }
                 }
             },
@@ -131,21 +160,25 @@ impl Supervisor {
     }
 
     fn try_open(&mut self, stop: &Stop) -> Event {
-        let opened = self.target().and_then(|target| {
-            let source = (self.open)(&target, &self.request, stop)?;
-            // Remembered anew at each success: the camera may have been moved to another port meanwhile.
-            if let SourceSpec::Camera(CameraName::Path(path)) = &target {
-                self.identity = self.places.identity(path);
-            }
-            Ok(source)
-        });
+        let opened = self.target().and_then(|target| Ok(((self.open)(&target, &self.request, stop)?, target)));
         let reason = match opened {
-            Ok(source) => {
+            Ok((source, target)) => {
                 let camera = source.camera();
-                self.state = State::Up(source);
+                let path = match target {
+                    SourceSpec::Camera(CameraName::Path(path)) => Some(path),
+                    _ => None,
+                };
+                self.remember(path.as_deref());
+                let pause = match self.state {
+                    State::Waiting { pause, .. } if self.was_up => pause,
+                    _ => FIRST_PAUSE,
+                };
+                self.state = State::Up(Stream { source, path, opened: Instant::now(), good_frames: 0, pause });
                 self.was_up = true;
                 return Event::Up(camera);
             }
+            Err(SourceError::Stopped) => return Event::Stopped,
+            Err(_) if stop.is_set() => return Event::Stopped,
             Err(SourceError::Lost(reason)) => reason,
             // It worked before with these settings, so what is wrong is what came back, and that may change again.
             Err(SourceError::Unusable(reason)) if self.was_up => reason,
@@ -156,13 +189,24 @@ impl Supervisor {
         };
         let State::Waiting { at, pause, told } = &mut self.state else { return Event::Waiting };
         *at = Instant::now() + *pause;
-        *pause = (*pause * 2).min(LONGEST_PAUSE);
+        *pause = longer(*pause);
         let first = told.is_none();
         if !first && told.as_ref() != Some(&reason) {
             log::info!("still waiting for {}: {reason}", self.spec);
         }
         *told = Some(reason.clone());
         if first { Event::Lost { reason } } else { Event::Waiting }
+    }
+
+    /// Learns what the camera at `path` can be found again by, anew at each success: it may have been moved to another port.
+    /// What is known already is kept where nothing is found: the camera may be gone again.
+    fn remember(&mut self, path: Option<&Path>) {
+        if let Some(found) = path.and_then(|path| self.places.identity(path)) {
+            self.identity = Some(match self.identity.take() {
+                Some(earlier) => found.or(earlier),
+                None => found,
+            });
+        }
     }
 
     /// Where the source is now: `/dev/videoN` is followed by what the camera behind it is, not by its number.
@@ -174,6 +218,10 @@ impl Supervisor {
             (spec, _) => Ok(spec.clone()),
         }
     }
+}
+
+fn longer(pause: Duration) -> Duration {
+    (pause * 2).min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]
