@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::capture::Request;
+use crate::capture::source_spec::SourceSpecError;
+use crate::capture::v4l2::find::Places;
+use crate::capture::{Request, SourceSpec, devices};
 use crate::config::{Config, Flip};
-use crate::model::Spec;
+use crate::model::{SEARCH, Spec};
 use crate::prepare::PrepareOptions;
+use crate::publish::socket;
 use crate::run::Refused;
 use crate::telemetry::Health;
 
@@ -41,7 +44,11 @@ const DEFAULT_BUNDLES: [&str; 2] = ["street", "demo"];
 impl Settings {
     /// Fills in what the configuration leaves open.
     pub fn resolve(config: &Config) -> Result<Settings, Refused> {
-        let source = config.camera.source.clone().unwrap_or_else(default_source);
+        let source = match &config.camera.source {
+            Some(source) => source.clone(),
+            None => default_source(&Places::system(), devices::is_camera),
+        };
+        let spec: SourceSpec = source.parse().map_err(|error: SourceSpecError| Refused(error.to_string()))?;
         let request = Request {
             size: config.camera.size.map(|[width, height]| (width, height)),
             rate: config.camera.rate,
@@ -54,20 +61,20 @@ impl Settings {
         };
         let socket = match &config.results.socket {
             Some(socket) => socket.clone(),
-            None => crate::publish::socket::default_path().map_err(|error| Refused(error.to_string()))?,
+            None => socket::default_path().map_err(|error| Refused(error.to_string()))?,
         };
         Ok(Settings {
             source_was_chosen_here: config.camera.source.is_none(),
-            // A clip can wait for every frame, and its results should not depend on the machine's speed.
-            synchronous: config.keyframe.synchronous.unwrap_or(source.starts_with("clip:")),
+            // What can wait is answered frame by frame: its results should not depend on the machine's speed.
+            synchronous: config.keyframe.synchronous.unwrap_or(!spec.is_live()),
             source,
             request,
             bundle,
             network_threads: config.threads.network.unwrap_or(1),
             prepare: prepare_options(config),
             socket,
-            socket_mode: 0o660,
-            socket_group: "milad",
+            socket_mode: socket::MODE,
+            socket_group: socket::GROUP,
         })
     }
 
@@ -79,21 +86,23 @@ impl Settings {
 }
 
 /// The first camera, or the test card where there is none.
-fn default_source() -> String {
-    "card:".to_owned()
+fn default_source(places: &Places, is_camera: impl Fn(&Path) -> bool) -> String {
+    match places.nodes().into_iter().find(|path| is_camera(path)) {
+        Some(path) => format!("v4l2:{}", path.display()),
+        None => "card:".to_owned(),
+    }
 }
 
 fn default_bundle() -> Result<String, Refused> {
-    let folders = ["models", "/usr/share/milad/models"];
     DEFAULT_BUNDLES
         .into_iter()
-        .find(|name| folders.iter().any(|folder| Path::new(folder).join(name).join("bundle.toml").is_file()))
+        .find(|name| SEARCH.iter().any(|folder| Path::new(folder).join(name).join("bundle.toml").is_file()))
         .map(str::to_owned)
         .ok_or_else(|| {
             Refused(format!(
                 "no bundle is named, and none of {} is in {}; name one with --bundle or [model] bundle",
                 DEFAULT_BUNDLES.join(", "),
-                folders.join(" or ")
+                SEARCH.join(" or ")
             ))
         })
 }
@@ -105,5 +114,47 @@ fn prepare_options(config: &Config) -> PrepareOptions {
         flip_horizontal: matches!(camera.flip, Flip::Horizontal | Flip::Both),
         flip_vertical: matches!(camera.flip, Flip::Vertical | Flip::Both),
         rotate: (camera.rotate / 90) as u8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::v4l2::find::machine::{CAM, Machine};
+
+    #[test]
+    fn the_first_camera_is_played_where_there_is_one_and_the_card_elsewhere() {
+        let machine = Machine::new("default-source");
+        let source = |is_camera: fn(&Path) -> bool| default_source(&machine.places, is_camera);
+        assert_eq!(source(|_| true), "card:");
+        for (number, port) in [(10, "1-1"), (9, "1-2"), (2, "1-3")] {
+            machine.plug(number, port, CAM, None);
+        }
+        assert_eq!(source(|_| true), format!("v4l2:{}", machine.node(2).display()));
+        // A webcam's second node has metadata, a board's first ones are codecs.
+        assert_eq!(source(|path| !path.ends_with("video2")), format!("v4l2:{}", machine.node(9).display()));
+        assert_eq!(source(|_| false), "card:");
+        assert_eq!(source(devices::is_camera), "card:", "plain files are no cameras");
+    }
+
+    #[test]
+    fn only_sources_that_can_wait_are_waited_for() {
+        for (source, synchronous) in [
+            ("clip:a.y4m", true),
+            ("clip:a.y4m?rate=max", true),
+            ("clip:a.y4m?rate=25", false),
+            ("clip:a.y4m?rate=25&loop=1", false),
+            ("card:", false),
+            ("pipe:", false),
+            ("v4l2:/dev/video0", false),
+        ] {
+            let mut config = Config::default();
+            config.camera.source = Some(source.to_owned());
+            config.model.bundle = Some("any".to_owned());
+            config.results.socket = Some("any".into());
+            assert_eq!(Settings::resolve(&config).unwrap().synchronous, synchronous, "{source}");
+            config.keyframe.synchronous = Some(!synchronous);
+            assert_eq!(Settings::resolve(&config).unwrap().synchronous, !synchronous, "{source}: the user's word");
+        }
     }
 }

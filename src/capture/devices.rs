@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -122,6 +123,26 @@ pub fn list(paths: &[PathBuf]) -> Vec<Node> {
     let places = Places::system();
     let all = if paths.is_empty() { places.nodes() } else { paths.to_vec() };
     all.iter().map(|path| node(&places, path)).collect()
+}
+
+/// Whether `--source v4l2:` can stream from it. Looks only; a file that is no device is not even opened.
+pub fn is_camera(path: &Path) -> bool {
+    let is_device = std::fs::metadata(path).is_ok_and(|found| found.file_type().is_char_device());
+    if !is_device {
+        return false;
+    }
+    match Device::open(path) {
+        Ok(device) => match device.kind {
+            Kind::Capture { buffer_type } => {
+                !Device::gives_sensor_data_only(&DriverMenu { fd: device.fd(), buffer_type }.formats())
+            }
+            Kind::NeedsLibcamera | Kind::Other(_) => false,
+        },
+        Err(error) => {
+            log::warn!("passed over: {error}");
+            false
+        }
+    }
 }
 
 /// The list for people, or one JSON array.

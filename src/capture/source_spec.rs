@@ -19,6 +19,16 @@ pub enum SourceSpec {
     Card(CardSpec),
 }
 
+impl SourceSpec {
+    /// Whether frames come whether or not anybody is ready for them: late readers skip some.
+    pub fn is_live(&self) -> bool {
+        match self {
+            SourceSpec::Camera(_) | SourceSpec::Pipe | SourceSpec::Card(_) => true,
+            SourceSpec::Clip(clip) => matches!(clip.pace, Pace::Fixed(_)),
+        }
+    }
+}
+
 /// How a camera is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CameraName {
