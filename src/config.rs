@@ -53,7 +53,7 @@ pub struct Camera {
     pub intrinsics: Option<[f64; 4]>,
 }
 
-/// Mirroring, applied after the crop and before the rotation.
+/// Mirroring, applied after the crop and the rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Flip {

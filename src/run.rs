@@ -43,7 +43,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
 
     let stop = Stop::new().context("no descriptor for the stop switch")?;
     let metrics = Metrics::new();
-    let health = Arc::new(settings.health(&model.spec));
+    let health = Arc::new(Health::default());
     let interval = Arc::new(AtomicU32::new(config.keyframe.interval.unwrap_or(model.spec.keyframe_interval)));
     metrics.model_info(&model.spec.name, &model.spec.sha256);
     metrics.keyframe_interval(interval.load(Ordering::Relaxed));
@@ -57,7 +57,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let supervisor = Supervisor::new(source, settings.request.clone());
     let account = Arc::new(Account::new(metrics.clone()));
     let server = Server::new(listener, Limits::default()).context("results socket")?.with_metrics(metrics.clone());
-    let publisher = Publisher { server, health: health.clone(), intrinsics: config.camera.intrinsics };
+    let publisher =
+        Publisher { server, health: health.clone(), intrinsics: config.camera.intrinsics, interval: interval.clone() };
     let options = pipeline::Options {
         synchronous: settings.synchronous,
         interval,
@@ -74,7 +75,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         notify::status(&status_line(&account, &health));
     }
     notify::stopping();
-    let ended = running.wait();
+    let ended = running.wait(&stop);
     log::info!("account: {}", account.summary());
     match ended {
         Ended::Finished | Ended::Stopped => Ok(()),

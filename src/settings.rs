@@ -1,17 +1,15 @@
 //! What the configuration comes to: every default filled in, every choice made, before anything is opened.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::capture::source_spec::SourceSpecError;
 use crate::capture::v4l2::find::Places;
 use crate::capture::{Request, SourceSpec, devices};
 use crate::config::{Config, Flip};
-use crate::model::{SEARCH, Spec};
+use crate::model::SEARCH;
 use crate::prepare::PrepareOptions;
 use crate::publish::socket;
 use crate::run::Refused;
-use crate::telemetry::Health;
 
 /// Everything `milad run` and `milad check` need to know.
 #[derive(Debug, Clone)]
@@ -76,12 +74,6 @@ impl Settings {
             socket_mode: socket::MODE,
             socket_group: socket::GROUP,
         })
-    }
-
-    /// What counts as fresh: a frame within a second, a keyframe within ten intervals and at least five seconds.
-    pub fn health(&self, spec: &Spec) -> Health {
-        let keyframes = Duration::from_secs_f64(10.0 * f64::from(spec.keyframe_interval) * spec.frame_interval_s);
-        Health::new(Duration::from_secs(1), keyframes.max(Duration::from_secs(5)))
     }
 }
 

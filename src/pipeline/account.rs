@@ -1,7 +1,7 @@
 //! Where every frame went: exact counts, in one place, for the metrics and for the closing line.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
 
 use crate::telemetry::{Cause, Metrics, Stage};
 
@@ -11,7 +11,6 @@ pub struct Account {
     metrics: Metrics,
     captured: AtomicU64,
     published: AtomicU64,
-    in_flight: AtomicU64,
     dropped: [[AtomicU64; Cause::ALL.len()]; Stage::ALL.len()],
     driver_gaps: AtomicU64,
     driver_span: AtomicU64,
@@ -24,7 +23,6 @@ impl Account {
             metrics,
             captured: AtomicU64::new(0),
             published: AtomicU64::new(0),
-            in_flight: AtomicU64::new(0),
             dropped: Default::default(),
             driver_gaps: AtomicU64::new(0),
             driver_span: AtomicU64::new(0),
@@ -38,11 +36,10 @@ impl Account {
 
     /// A frame came from the source, usable or not, after `gap` frames that the driver lost.
     pub fn captured(&self, gap: u64) {
-        self.captured.fetch_add(1, Relaxed);
-        self.driver_gaps.fetch_add(gap, Relaxed);
-        self.driver_span.fetch_add(gap + 1, Relaxed);
+        self.captured.fetch_add(1, Release);
+        self.driver_gaps.fetch_add(gap, Release);
+        self.driver_span.fetch_add(gap + 1, Release);
         self.metrics.captured();
-        self.metrics.in_flight(self.in_flight.fetch_add(1, Relaxed) + 1);
         if gap > 0 {
             self.metrics.driver_gap(gap);
         }
@@ -50,45 +47,67 @@ impl Account {
 
     /// A frame went no further than `stage`.
     pub fn dropped(&self, stage: Stage, cause: Cause) {
-        self.dropped[stage as usize][cause as usize].fetch_add(1, Relaxed);
+        self.dropped[stage as usize][cause as usize].fetch_add(1, Release);
         self.metrics.dropped(stage, cause);
-        self.landed();
     }
 
     /// A frame was published.
     pub fn published(&self, captured_ns: u64) {
-        self.published.fetch_add(1, Relaxed);
+        self.published.fetch_add(1, Release);
         self.metrics.published(captured_ns);
-        self.landed();
     }
 
-    /// A frame's way is over, one way or another. Every frame was counted as captured before.
-    fn landed(&self) {
-        self.metrics.in_flight(self.in_flight.fetch_sub(1, Relaxed).saturating_sub(1));
+    /// The few counts that tell whether there is progress. Allocates nothing.
+    pub fn counts(&self) -> Counts {
+        let dropped = |cause: Cause| self.dropped.iter().map(|stage| stage[cause as usize].load(Acquire)).sum::<u64>();
+        let replaced = dropped(Cause::Replaced);
+        let others: u64 = Cause::ALL.into_iter().filter(|cause| *cause != Cause::Replaced).map(dropped).sum();
+        let answered = self.published.load(Acquire) + others;
+        Counts { answered, replaced, captured: self.captured.load(Acquire) }
     }
 
     /// All counts as they stand.
     pub fn summary(&self) -> Summary {
+        // What a frame comes to later is read first: no frame is seen published that is not seen captured.
+        let published = self.published.load(Acquire);
         let mut dropped = Vec::new();
         for stage in Stage::ALL {
             for cause in Cause::ALL {
-                let count = self.dropped[stage as usize][cause as usize].load(Relaxed);
+                let count = self.dropped[stage as usize][cause as usize].load(Acquire);
                 if count > 0 {
                     dropped.push((stage, cause, count));
                 }
             }
         }
         Summary {
-            captured: self.captured.load(Relaxed),
-            published: self.published.load(Relaxed),
+            captured: self.captured.load(Acquire),
+            published,
             dropped,
-            driver_gaps: self.driver_gaps.load(Relaxed),
-            driver_span: self.driver_span.load(Relaxed),
+            driver_gaps: self.driver_gaps.load(Acquire),
+            driver_span: self.driver_span.load(Acquire),
         }
     }
 }
 
-/// The counts of an [`Account`].
+/// Frames by what became of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// They came from the source.
+    pub captured: u64,
+    /// A newer one took their place while they waited.
+    pub replaced: u64,
+    /// A stage came to an end with them, well or badly.
+    pub answered: u64,
+}
+
+impl Counts {
+    /// Frames that are on their way.
+    pub fn in_flight(&self) -> u64 {
+        self.captured.saturating_sub(self.answered + self.replaced)
+    }
+}
+
+/// The counts of an [`Account`], by stage and cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// Frames that came from the source, bad ones included.

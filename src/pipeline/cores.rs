@@ -1,8 +1,8 @@
 //! Where and how eagerly a thread runs.
 
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// Binds the calling thread to `cores`. A core that does not exist is reported, and the thread stays where it was.
+/// Binds the calling thread to `cores`. Cores that it can't have are reported; without any, the thread stays where it was.
 pub fn pin(thread: &str, cores: Option<&[usize]>) {
     let Some(cores) = cores else { return };
     let mut set = CpuSet::new();
@@ -11,6 +11,12 @@ pub fn pin(thread: &str, cores: Option<&[usize]>) {
     }
     if let Err(error) = sched_setaffinity(None, &set) {
         log::warn!("the {thread} thread can't be bound to the cores {cores:?}: {error}; it runs on any core");
+        return;
+    }
+    let granted = sched_getaffinity(None).unwrap_or(set);
+    let missing: Vec<_> = cores.iter().filter(|core| **core >= CpuSet::MAX_CPU || !granted.is_set(**core)).collect();
+    if !missing.is_empty() {
+        log::warn!("the {thread} thread was to run on the cores {cores:?}, but {missing:?} are not to be had here");
     }
 }
 

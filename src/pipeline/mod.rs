@@ -26,6 +26,8 @@ pub mod images;
 pub mod link;
 pub mod prepare;
 pub mod publish;
+#[cfg(test)]
+mod publish_tests;
 pub mod slow;
 pub mod synchronous;
 #[cfg(test)]

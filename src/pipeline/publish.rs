@@ -3,6 +3,8 @@
 //! One event loop serves the pipeline and the sockets (docs/adr/0002): nothing here ever waits for a client.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use milad_client::{CameraMessage, CameraState, Keyframe, Latency, Message, ResultMessage};
@@ -46,6 +48,8 @@ pub struct Publisher {
     pub health: Arc<Health>,
     /// The camera's intrinsics, where the user knows them.
     pub intrinsics: Option<[f64; 4]>,
+    /// Frames from keyframe to keyframe in force.
+    pub interval: Arc<AtomicU32>,
 }
 
 /// The publish thread's state.
@@ -66,49 +70,104 @@ pub struct PublishStage {
     pub stop: Stop,
 }
 
-/// What is used again from frame to frame.
+/// How often progress is looked at while nothing comes.
+const TICK: Duration = Duration::from_secs(1);
+/// Frames may come this many intervals late, and keyframes this many keyframe intervals, before results are not fresh.
+const LATE: u32 = 10;
+/// What is always granted to a frame and to a keyframe.
+const FRAME_GRACE: Duration = Duration::from_secs(1);
+const KEYFRAME_GRACE: Duration = Duration::from_secs(5);
+
+/// What is kept from frame to frame.
 struct Desk {
     digest: Digest,
     message: ResultMessage,
     failures: Throttle,
+    /// The epoch that clients were told of.
+    epoch: u64,
+    /// The last keyframe that a result rested on, and when it was first used.
+    keyframe: Option<(u64, u64)>,
+    /// How many frames had been answered at the last look.
+    answered: u64,
 }
 
 impl PublishStage {
     /// Runs until the networks end.
     pub fn run(mut self) {
-        let mut desk =
-            Desk { digest: Digest::new(&self.spec), message: ResultMessage::default(), failures: Throttle::default() };
+        let mut desk = Desk {
+            digest: Digest::new(&self.spec),
+            message: ResultMessage::default(),
+            failures: Throttle::default(),
+            epoch: 0,
+            keyframe: None,
+            answered: 0,
+        };
         self.greet(None);
+        let mut more = false;
         while !self.stop.is_set() {
-            if let Err(error) = self.publisher.server.wait(self.event.fd(), self.stop.fd(), None) {
+            // Clients have their turn between any two results, however fast those come.
+            let timeout = if more { Duration::ZERO } else { TICK };
+            if let Err(error) = self.publisher.server.wait(self.event.fd(), self.stop.fd(), Some(timeout)) {
                 log::error!("the results socket can't be waited for: {error}");
                 break;
             }
             self.event.clear();
-            while let Ok(notice) = self.notices.try_recv() {
-                self.tell(notice);
+            self.tell_notices(&mut desk);
+            match self.outcomes.try_receive() {
+                Received::Value(outcome) => {
+                    more = true;
+                    self.take(&outcome, &mut desk);
+                }
+                Received::Empty => more = false,
+                Received::Closed => break,
             }
-            if !self.publish_waiting(&mut desk) {
-                break;
-            }
+            self.watch_progress(&mut desk);
         }
         let reason = if self.stop.is_set() { "the daemon stops" } else { "the source ended" };
         self.stop.set();
+        // Goodbye first: a network that is still at work must not keep the clients waiting.
+        self.publisher.server.close(reason);
         while self.outcomes.receive().is_some() {
             self.account.dropped(Stage::Publish, Cause::Stopped);
         }
-        self.publisher.server.close(reason);
     }
 
-    /// Publishes what has come. Returns whether more may come.
-    fn publish_waiting(&mut self, desk: &mut Desk) -> bool {
-        loop {
-            match self.outcomes.try_receive() {
-                Received::Value(outcome) => self.publish(&outcome, desk),
-                Received::Empty => return true,
-                Received::Closed => return false,
-            }
+    fn tell_notices(&mut self, desk: &mut Desk) {
+        while let Ok(notice) = self.notices.try_recv() {
+            self.tell(notice, desk);
         }
+    }
+
+    /// Publishes an outcome in its place among the notices: never before its camera was told of, never after the next one.
+    fn take(&mut self, outcome: &Outcome, desk: &mut Desk) {
+        if outcome.meta.epoch > desk.epoch {
+            // Its notice was sent before it, and may have come since the last look.
+            self.tell_notices(desk);
+        }
+        if outcome.meta.epoch < desk.epoch {
+            self.account.dropped(Stage::Publish, Cause::Stopped);
+            return;
+        }
+        self.publish(outcome, desk);
+    }
+
+    /// Tells [`Health`] that frames are answered, or that there are none to answer. Frames that only replace each other
+    /// in front of a stage that hangs are no progress.
+    fn watch_progress(&self, desk: &mut Desk) {
+        let counts = self.account.counts();
+        if counts.answered != desk.answered || counts.in_flight() == 0 {
+            desk.answered = counts.answered;
+            self.publisher.health.progress(monotonic_ns());
+        }
+    }
+
+    /// What counts as fresh follows from the camera's rate and from the keyframe interval in force.
+    fn set_freshness(&self, camera: &Camera) {
+        let frame = Duration::from_nanos(camera.interval_ns);
+        let keyframe = frame.saturating_mul(self.publisher.interval.load(Ordering::Relaxed));
+        let health = &self.publisher.health;
+        health
+            .set_limits(frame.saturating_mul(LATE).max(FRAME_GRACE), keyframe.saturating_mul(LATE).max(KEYFRAME_GRACE));
     }
 
     fn publish(&mut self, outcome: &Outcome, desk: &mut Desk) {
@@ -148,8 +207,15 @@ impl PublishStage {
         metrics.latency(latency_ns as f64 * 1e-9);
         if let Some(keyframe) = outcome.keyframe {
             metrics.keyframe_age(meta.captured_ns.saturating_sub(keyframe.captured_ns) as f64 * 1e-9);
-            self.publisher.health.keyframe(keyframe.captured_ns);
+            let first_used_ns = match desk.keyframe {
+                Some((sequence, first_used_ns)) if sequence == keyframe.sequence => first_used_ns,
+                _ => published_ns,
+            };
+            desk.keyframe = Some((keyframe.sequence, first_used_ns));
+            // A clip's stamps are not of this moment: there a keyframe is as fresh as its first use.
+            self.publisher.health.keyframe(if meta.camera.live { keyframe.captured_ns } else { first_used_ns });
         }
+        self.set_freshness(&meta.camera);
         self.publisher.health.published(published_ns);
         self.account.published(meta.captured_ns);
     }
@@ -158,7 +224,7 @@ impl PublishStage {
         self.publisher.server.hello(greeting(&self.spec, camera, self.publisher.intrinsics));
     }
 
-    fn tell(&mut self, notice: Notice) {
+    fn tell(&mut self, notice: Notice, desk: &mut Desk) {
         let message = match notice {
             Notice::CameraUp { camera, epoch } => {
                 log::info!(
@@ -168,6 +234,7 @@ impl PublishStage {
                     camera.format.width,
                     camera.format.height
                 );
+                desk.epoch = epoch;
                 self.greet(Some(&camera));
                 let camera = Some(camera_info(&camera, self.publisher.intrinsics));
                 CameraMessage { state: CameraState::Up, epoch, reason: None, camera }

@@ -41,6 +41,7 @@ impl SynchronousStage {
         let mut epoch = None;
         let mut memory = self.initial.clone();
         let mut keyframe: Option<KeyframeMark> = None;
+        let mut tried: Option<u64> = None;
         let mut failures = Throttle::default();
         while let Some(Prepared { meta, image }) = self.images.receive() {
             if self.stop.is_set() {
@@ -50,12 +51,16 @@ impl SynchronousStage {
             if epoch != Some(meta.epoch) {
                 epoch = Some(meta.epoch);
                 memory = self.initial.clone();
-                keyframe = None;
+                (keyframe, tried) = (None, None);
                 self.slow.reset();
             }
             let interval = u64::from(self.interval.load(Ordering::Relaxed).max(1));
-            let due = keyframe.is_none_or(|keyframe| meta.sequence.saturating_sub(keyframe.sequence) >= interval);
             let sequence = meta.sequence;
+            // After a failure, too, an interval passes: as in the asynchronous mode.
+            let due = tried.is_none_or(|tried| sequence.saturating_sub(tried) >= interval);
+            if due {
+                tried = Some(sequence);
+            }
             match self.answer(meta, &image, due, &mut memory, &mut keyframe, &mut failures) {
                 Ok(outcome) => match self.output.send(outcome) {
                     Sent::Delivered => {}

@@ -11,14 +11,19 @@ use milad_kernels::pixel::{Colour, PixelFormat};
 use tract_onnx::prelude::{TValue, Tensor, tvec};
 
 use super::account::Account;
+use super::capture::Ended;
 use super::fast::FastStage;
 use super::frame::{KeyframeMark, Meta, Outcome, Prepared};
 use super::link::{LinkReceiver, LinkSender, Policy, Sent, link};
+use super::publish::Publisher;
 use super::slow::SlowStage;
 use super::synchronous::SynchronousStage;
+use super::{Options, Parts, start};
+use crate::capture::supervisor::Supervisor;
 use crate::capture::{Camera, Encoding, StreamFormat};
 use crate::model::engine::Image;
-use crate::model::{Fast, FastRun, Keys, Memory, Prediction, RunError, Slow, SlowRun};
+use crate::model::{Fast, FastRun, Keys, Memory, Model, Prediction, RunError, Slow, SlowRun};
+use crate::publish::{Limits, Server, socket};
 use crate::stop::Stop;
 use crate::telemetry::{Cause, Metrics, Stage};
 
@@ -74,7 +79,7 @@ impl Slow for FakeSlow {
     }
 }
 
-fn camera() -> Arc<Camera> {
+pub(super) fn camera() -> Arc<Camera> {
     Arc::new(Camera {
         name: "test".to_owned(),
         format_name: "GREY".to_owned(),
@@ -302,12 +307,61 @@ fn synchronous_keyframes_are_every_nth_frame_and_publish_the_slow_network() {
 }
 
 #[test]
-fn a_failed_synchronous_keyframe_is_answered_by_the_fast_network_and_tried_again() {
+fn a_failed_synchronous_keyframe_is_answered_by_the_fast_network_and_tried_again_an_interval_later() {
     let mut bench = Bench::synchronous(2);
     for verdict in [true, false, true] {
         bench.verdicts.send(verdict).unwrap();
     }
-    let answers: Vec<_> = (0..4).map(|sequence| bench.answer(sequence, 1)).collect();
-    assert_eq!(answers, [(1001, mark(0)), (1, mark(0)), (1, mark(0)), (1004, mark(3))]);
+    let answers: Vec<_> = (0..6).map(|sequence| bench.answer(sequence, 1)).collect();
+    let fast = (1, mark(0));
+    assert_eq!(answers, [(1001, mark(0)), fast, fast, fast, (1005, mark(4)), (5, mark(4))]);
     bench.end();
+}
+
+/// A slow network that never comes to an end.
+struct EndlessSlow;
+
+impl Slow for EndlessSlow {
+    fn run(&mut self, _: &Image, _: Keys, _: u64) -> Result<SlowRun, RunError> {
+        loop {
+            std::thread::park();
+        }
+    }
+
+    fn reset(&mut self) {}
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_network_that_is_still_at_work() {
+    let path = std::env::temp_dir().join(format!("milad-test-{}-endless", std::process::id()));
+    let server = Server::new(socket::bind(&path, 0o600, None).unwrap(), Limits::default()).unwrap();
+    let (account, stop) = (Arc::new(Account::new(Metrics::new())), Stop::new().unwrap());
+    let interval = Arc::new(AtomicU32::new(1));
+    let parts = Parts {
+        model: Model {
+            spec: super::publish_tests::spec(),
+            fast: Box::new(FakeFast),
+            slow: Box::new(EndlessSlow),
+            initial: Memory::default(),
+            report: Default::default(),
+        },
+        supervisor: Supervisor::new("card:?rate=200&width=32&height=32".parse().unwrap(), Default::default()),
+        publisher: Publisher { server, health: Default::default(), intrinsics: None, interval: interval.clone() },
+        account: account.clone(),
+        stop: stop.clone(),
+    };
+    let options = Options {
+        synchronous: false,
+        interval,
+        frames: None,
+        prepare: Default::default(),
+        threads: Default::default(),
+    };
+    let pipeline = start(parts, options).unwrap();
+    while account.summary().captured < 10 {
+        std::thread::yield_now();
+    }
+    stop.set();
+    assert_eq!(pipeline.wait(&stop), Ended::Stopped);
+    assert_eq!(account.summary().in_flight(), 0, "the frames' way does not lead through the slow network");
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use milad_handover::mailbox;
 
@@ -51,6 +52,9 @@ pub struct Parts {
     pub stop: Stop,
 }
 
+/// How long a network may take to come to its end once the daemon stops: together with the rest, within a second.
+const PATIENCE: Duration = Duration::from_millis(600);
+
 /// The running stages.
 pub struct Pipeline {
     capture: JoinHandle<Ended>,
@@ -59,15 +63,33 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Waits until all stages have ended. From then on every frame is accounted for.
-    pub fn wait(self) -> Ended {
+    ///
+    /// A network can't be interrupted. Once `stop` is set, a stage that is still at work after [`PATIENCE`] is left behind,
+    /// with its frame in flight, for the end of the process.
+    pub fn wait(self, stop: &Stop) -> Ended {
+        let mut deadline = None;
+        while !self.has_ended() {
+            if stop.is_set() && Instant::now() >= *deadline.get_or_insert_with(|| Instant::now() + PATIENCE) {
+                log::warn!("a network is still at work: not waiting for it");
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let panicked = || Ended::Unusable("a stage panicked; its message is above".to_owned());
-        let mut ended = self.capture.join().unwrap_or_else(|_| panicked());
+        let mut ended = Ended::Stopped;
+        if self.capture.is_finished() {
+            ended = self.capture.join().unwrap_or_else(|_| panicked());
+        }
         for thread in self.others {
-            if thread.join().is_err() {
+            if thread.is_finished() && thread.join().is_err() {
                 ended = panicked();
             }
         }
         ended
+    }
+
+    fn has_ended(&self) -> bool {
+        self.capture.is_finished() && self.others.iter().all(JoinHandle::is_finished)
     }
 }
 

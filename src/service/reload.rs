@@ -19,13 +19,13 @@ pub enum Answer {
 /// What to do on SIGHUP. A configuration that is refused changes nothing.
 pub fn reloader(
     args: RunArgs,
-    mut current: Config,
+    mut in_force: Config,
     interval: Arc<AtomicU32>,
     metrics: Metrics,
 ) -> impl FnMut() + Send + 'static {
     move || match args.configuration() {
         Ok(new) => {
-            for (key, answer) in answers(&current, &new) {
+            for (key, answer) in answers(&in_force, &new) {
                 match answer {
                     Answer::Applied => log::info!("reload: {key} applied"),
                     Answer::NeedsRestart => log::warn!("reload: {key} needs a restart"),
@@ -34,8 +34,9 @@ pub fn reloader(
             if let Some(frames) = new.keyframe.interval {
                 interval.store(frames, Ordering::Relaxed);
                 metrics.keyframe_interval(frames);
+                // Only what is in force is remembered: a key that waits for a restart is answered again next time.
+                in_force.keyframe.interval = Some(frames);
             }
-            current = new;
             metrics.reload(true);
         }
         Err(error) => {
@@ -45,20 +46,40 @@ pub fn reloader(
     }
 }
 
-/// Every key that differs, with what becomes of it.
-pub fn answers(old: &Config, new: &Config) -> Vec<(&'static str, Answer)> {
-    let removed = old.keyframe.interval.is_some() && new.keyframe.interval.is_none();
-    let interval = if removed { Answer::NeedsRestart } else { Answer::Applied };
-    let differences = [
-        ("camera", old.camera != new.camera, Answer::NeedsRestart),
-        ("model", old.model != new.model, Answer::NeedsRestart),
-        ("keyframe.interval", old.keyframe.interval != new.keyframe.interval, interval),
-        ("keyframe.synchronous", old.keyframe.synchronous != new.keyframe.synchronous, Answer::NeedsRestart),
-        ("results", old.results != new.results, Answer::NeedsRestart),
-        ("metrics", old.metrics != new.metrics, Answer::NeedsRestart),
-        ("threads", old.threads != new.threads, Answer::NeedsRestart),
+/// Every key whose value is not the one in force, with what becomes of it.
+pub fn answers(in_force: &Config, new: &Config) -> Vec<(&'static str, Answer)> {
+    macro_rules! differing {
+        ($($table:ident . $key:ident),*) => {
+            [$((concat!(stringify!($table), ".", stringify!($key)), in_force.$table.$key != new.$table.$key)),*]
+        };
+    }
+    let keys = differing![
+        camera.source,
+        camera.size,
+        camera.rate,
+        camera.format,
+        camera.controls,
+        camera.flip,
+        camera.rotate,
+        camera.crop,
+        camera.intrinsics,
+        model.bundle,
+        keyframe.interval,
+        keyframe.synchronous,
+        results.socket,
+        metrics.listen,
+        threads.network,
+        threads.capture_cores,
+        threads.fast_cores,
+        threads.slow_cores,
+        threads.publish_cores
     ];
-    differences.into_iter().filter(|(_, differs, _)| *differs).map(|(key, _, answer)| (key, answer)).collect()
+    let answer = |key| match key {
+        // Left out, it is what the bundle was trained for: that is looked up at the start.
+        "keyframe.interval" if new.keyframe.interval.is_some() => Answer::Applied,
+        _ => Answer::NeedsRestart,
+    };
+    keys.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| (key, answer(key))).collect()
 }
 
 #[cfg(test)]
@@ -72,6 +93,30 @@ mod tests {
         new.keyframe.interval = Some(3);
         new.camera.rate = Some(10.0);
         assert_eq!(answers(&old, &old), []);
-        assert_eq!(answers(&old, &new), [("camera", Answer::NeedsRestart), ("keyframe.interval", Answer::Applied)]);
+        assert_eq!(
+            answers(&old, &new),
+            [("camera.rate", Answer::NeedsRestart), ("keyframe.interval", Answer::Applied)]
+        );
+    }
+
+    #[test]
+    fn the_interval_is_applied_and_a_change_that_was_taken_back_is_not_answered() {
+        let folder = std::env::temp_dir().join(format!("milad-reload-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("milad.toml");
+        let args = RunArgs { config: Some(file.clone()), ..RunArgs::default() };
+        std::fs::write(&file, "[keyframe]\ninterval = 3").unwrap();
+        let started = args.configuration().unwrap();
+        let (interval, metrics) = (Arc::new(AtomicU32::new(3)), Metrics::new());
+        let mut reload = reloader(args.clone(), started.clone(), interval.clone(), metrics);
+        std::fs::write(&file, "[keyframe]\ninterval = 4\n[camera]\nrate = 5").unwrap();
+        reload();
+        assert_eq!(interval.load(Ordering::Relaxed), 4);
+        // The rate is back where it was at the start, which is what runs: nothing is left to say of it.
+        std::fs::write(&file, "[keyframe]\ninterval = 4").unwrap();
+        let mut in_force = started;
+        in_force.keyframe.interval = Some(4);
+        assert_eq!(answers(&in_force, &args.configuration().unwrap()), []);
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

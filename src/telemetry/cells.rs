@@ -1,6 +1,6 @@
 //! The numbers behind metrics: a counter, a gauge and a histogram over atomics. An update never locks and never allocates.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
 use metrics::{CounterFn, GaugeFn, HistogramFn};
 
@@ -9,19 +9,19 @@ use metrics::{CounterFn, GaugeFn, HistogramFn};
 pub struct CounterCell(AtomicU64);
 
 impl CounterCell {
-    /// The count.
+    /// The count. Whoever sees an increment sees what happened before it, other counters' increments included.
     pub fn value(&self) -> u64 {
-        self.0.load(Relaxed)
+        self.0.load(Acquire)
     }
 }
 
 impl CounterFn for CounterCell {
     fn increment(&self, value: u64) {
-        self.0.fetch_add(value, Relaxed);
+        self.0.fetch_add(value, Release);
     }
 
     fn absolute(&self, value: u64) {
-        self.0.fetch_max(value, Relaxed);
+        self.0.fetch_max(value, Release);
     }
 }
 

@@ -65,6 +65,8 @@ pub(super) enum Kind {
     Counter,
     Gauge,
     Histogram(&'static [f64]),
+    /// A gauge that is computed when it is read: captured − published − Σ dropped.
+    InFlight,
 }
 
 /// Which labels a family's series carry.
@@ -93,13 +95,14 @@ const AGES: &[f64] = &[0.0, 0.035, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.
 
 macro_rules! families {
     ($($constant:ident $name:literal $kind:expr, $labels:ident, $help:literal;)*) => {
-        $(pub(super) const $constant: &str = $name;)*
+        $(#[allow(dead_code, reason = "a series that is computed when it is read has no handle")]
+        pub(super) const $constant: &str = $name;)*
         pub(super) const FAMILIES: &[Family] =
             &[$(Family { name: $name, help: $help, kind: $kind, labels: Labels::$labels }),*];
     };
 }
 
-use Kind::{Counter, Gauge, Histogram};
+use Kind::{Counter, Gauge, Histogram, InFlight};
 
 families! {
     CAPTURED "milad_frames_captured_total" Counter, None, "Frames that the source gave, bad ones included.";
@@ -107,7 +110,7 @@ families! {
     BAD "milad_frames_bad_total" Counter, None, "Frames that the driver flagged or that came incomplete; also in dropped frames as capture, corrupt.";
     DROPPED "milad_frames_dropped_total" Counter, StageAndCause, "Captured frames that were not published, by where and why.";
     PUBLISHED "milad_frames_published_total" Counter, None, "Frames whose result was published.";
-    IN_FLIGHT "milad_frames_in_flight" Gauge, None, "Frames captured, but neither published nor dropped yet.";
+    IN_FLIGHT "milad_frames_in_flight" InFlight, None, "Frames captured, but neither published nor dropped yet.";
     STAGE "milad_stage_duration_seconds" Histogram(DURATIONS), Stage, "Time that a stage worked on a frame, waiting excluded.";
     LATENCY "milad_latency_seconds" Histogram(LATENCIES), None, "Time from a frame's capture to its result's publication.";
     KEYFRAME_AGE "milad_keyframe_age_seconds" Histogram(AGES), None, "Age of the keyframe that a published result rests on, by capture time.";

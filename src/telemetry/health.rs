@@ -2,14 +2,17 @@
 //!
 //! It never reports an old result as fresh: readiness is computed from times when it is asked for.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+
+/// No network in order takes this long for a frame, on the slowest board.
+const HANG: Duration = Duration::from_secs(60);
 
 /// What the pipeline last did; all in atomics, shared by `Arc`.
 #[derive(Debug)]
 pub struct Health {
-    alive: AtomicBool,
-    /// 0: never. Times are `CLOCK_MONOTONIC` nanoseconds.
+    /// Times are `CLOCK_MONOTONIC` nanoseconds; 0: never.
+    progress_ns: AtomicU64,
     published_ns: AtomicU64,
     keyframe_ns: AtomicU64,
     frame_limit_ns: AtomicU64,
@@ -19,9 +22,9 @@ pub struct Health {
 /// Why the daemon is not ready.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum NotReady {
-    /// The pipeline ended.
-    #[error("the pipeline does not run")]
-    Dead,
+    /// A stage hangs, or the pipeline ended.
+    #[error("the pipeline has made no progress for {0} s")]
+    Dead(u64),
     /// Nothing was published yet.
     #[error("no frame published yet")]
     NoFrame,
@@ -46,11 +49,18 @@ pub enum NotReady {
     },
 }
 
+/// Limits until a camera's rate is known: a second for a frame, five for a keyframe.
+impl Default for Health {
+    fn default() -> Self {
+        Health::new(Duration::from_secs(1), Duration::from_secs(5))
+    }
+}
+
 impl Health {
     /// Alive, not ready; ready needs a frame published within `frame_limit` and a keyframe captured within `keyframe_limit`.
     pub fn new(frame_limit: Duration, keyframe_limit: Duration) -> Health {
         let health = Health {
-            alive: AtomicBool::new(true),
+            progress_ns: AtomicU64::new(crate::clock::monotonic_ns()),
             published_ns: AtomicU64::new(0),
             keyframe_ns: AtomicU64::new(0),
             frame_limit_ns: AtomicU64::new(0),
@@ -67,9 +77,9 @@ impl Health {
         self.keyframe_limit_ns.store(ns(keyframe_limit), Relaxed);
     }
 
-    /// Whether the pipeline's threads run.
-    pub fn set_alive(&self, alive: bool) {
-        self.alive.store(alive, Relaxed);
+    /// The pipeline got a frame done at this time, or has none to do.
+    pub fn progress(&self, now_ns: u64) {
+        self.progress_ns.store(now_ns, Relaxed);
     }
 
     /// A result was published at this time.
@@ -82,15 +92,15 @@ impl Health {
         self.keyframe_ns.store(captured_ns, Relaxed);
     }
 
-    /// Whether the pipeline's threads run.
-    pub fn alive(&self) -> bool {
-        self.alive.load(Relaxed)
+    /// Whether the pipeline makes progress: waiting for a camera is progress too, a frame that nobody gets done is not.
+    pub fn alive(&self, now_ns: u64) -> bool {
+        now_ns.saturating_sub(self.progress_ns.load(Relaxed)) <= HANG.as_nanos() as u64
     }
 
     /// Whether what clients get now is fresh.
     pub fn ready(&self, now_ns: u64) -> Result<(), NotReady> {
-        if !self.alive() {
-            return Err(NotReady::Dead);
+        if !self.alive(now_ns) {
+            return Err(NotReady::Dead(HANG.as_secs()));
         }
         let overdue = |since: &AtomicU64, limit: &AtomicU64| match since.load(Relaxed) {
             0 => Some(None),
@@ -117,6 +127,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_pipeline_that_hangs_is_not_alive_and_not_ready() {
+        let health = Health::new(Duration::from_secs(1), Duration::from_secs(5));
+        let now = crate::clock::monotonic_ns();
+        health.progress(now);
+        health.published(now);
+        health.keyframe(now);
+        let later = now + 61_000_000_000;
+        assert!(health.alive(now) && !health.alive(later));
+        assert_eq!(health.ready(now), Ok(()));
+        assert_eq!(health.ready(later), Err(NotReady::Dead(60)));
+    }
+
+    #[test]
     fn ready_needs_a_fresh_frame_and_a_fresh_keyframe() {
         const S: u64 = 1_000_000_000;
         let health = Health::new(Duration::from_secs(1), Duration::from_secs(5));
@@ -128,7 +151,5 @@ mod tests {
         assert_eq!(health.ready(12 * S), Err(NotReady::StaleFrame { age_s: 2.0, limit_s: 1.0 }));
         health.published(15 * S);
         assert_eq!(health.ready(15 * S), Err(NotReady::StaleKeyframe { age_s: 6.0, limit_s: 5.0 }));
-        health.set_alive(false);
-        assert_eq!(health.ready(15 * S), Err(NotReady::Dead));
     }
 }

@@ -22,7 +22,6 @@ struct Handles {
     bad: Counter,
     dropped: [[Counter; Cause::ALL.len()]; Stage::ALL.len()],
     published: Counter,
-    in_flight: Gauge,
     stages: [Histogram; Stage::ALL.len()],
     latency: Histogram,
     keyframe_age: Histogram,
@@ -68,7 +67,6 @@ impl Metrics {
             bad: counter(families::BAD, &[]),
             dropped,
             published: counter(families::PUBLISHED, &[]),
-            in_flight: gauge(families::IN_FLIGHT),
             stages: Stage::ALL.map(|stage| histogram(families::STAGE, &[("stage", stage.name())])),
             latency: histogram(families::LATENCY, &[]),
             keyframe_age: histogram(families::KEYFRAME_AGE, &[]),
@@ -193,11 +191,6 @@ impl Metrics {
         self.0.keyframes_failed.increment(1);
     }
 
-    /// So many frames are captured, but neither published nor dropped.
-    pub fn in_flight(&self, frames: u64) {
-        self.0.in_flight.set(frames as f64);
-    }
-
     /// A reload of the configuration was applied, or refused as a whole.
     pub fn reload(&self, applied: bool) {
         let [ok, refused] = &self.0.reloads;
@@ -269,7 +262,6 @@ mod tests {
             (|m| m.keyframe_interval(5), "milad_keyframe_interval_frames", "5"),
             (|m| m.keyframe_done(), "milad_keyframes_total", "1"),
             (|m| m.keyframe_failed(), "milad_keyframes_failed_total", "1"),
-            (|m| m.in_flight(2), "milad_frames_in_flight", "2"),
             (|m| m.reload(true), "milad_reloads_total{result=\"applied\"}", "1"),
             (|m| m.reload(false), "milad_reloads_total{result=\"refused\"}", "1"),
         ];
@@ -278,6 +270,16 @@ mod tests {
             step(&metrics);
             assert_eq!(value(&metrics, series), *expected, "{series}");
         }
+    }
+
+    #[test]
+    fn frames_in_flight_are_what_was_captured_and_went_nowhere_yet() {
+        let metrics = Metrics::new();
+        (0..5).for_each(|_| metrics.captured());
+        metrics.published(1);
+        metrics.dropped(Stage::Fast, Cause::Failed);
+        metrics.dropped(Stage::Publish, Cause::Replaced);
+        assert_eq!(value(&metrics, "milad_frames_in_flight"), "2");
     }
 
     #[test]

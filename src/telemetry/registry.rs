@@ -8,13 +8,14 @@ use std::sync::Arc;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
 use super::cells::{CounterCell, GaugeCell, HistogramCell};
-use super::families::{FAMILIES, Family, Kind, label_sets};
+use super::families::{self, FAMILIES, Family, Kind, label_sets};
 
 #[derive(Debug)]
 enum Cell {
     Counter(Arc<CounterCell>),
     Gauge(Arc<GaugeCell>),
     Histogram(Arc<HistogramCell>),
+    InFlight,
 }
 
 /// All series of [`super::families`], at zero.
@@ -28,6 +29,7 @@ impl Default for Registry {
         let cell = |kind| match kind {
             Kind::Counter => Cell::Counter(Arc::default()),
             Kind::Gauge => Cell::Gauge(Arc::default()),
+            Kind::InFlight => Cell::InFlight,
             Kind::Histogram(bounds) => Cell::Histogram(Arc::new(HistogramCell::new(bounds))),
         };
         let series = |family: &Family| label_sets(family.labels).into_iter().map(|l| (l, cell(family.kind))).collect();
@@ -48,18 +50,40 @@ impl Registry {
         series.iter().find(|(l, _)| *l == labels).map(|(_, cell)| cell)
     }
 
+    /// The counters' values by family and series, read from the table's end to its beginning: what a frame comes to later is
+    /// read first, so that no frame is seen published that is not seen captured.
+    fn counts(&self) -> Vec<Vec<u64>> {
+        let read = |cell: &Cell| if let Cell::Counter(cell) = cell { cell.value() } else { 0 };
+        let families = self.families.iter().rev();
+        let mut counts: Vec<Vec<u64>> =
+            families.map(|(_, series)| series.iter().map(|(_, cell)| read(cell)).collect()).collect();
+        counts.reverse();
+        counts
+    }
+
+    fn in_flight(&self, counts: &[Vec<u64>]) -> u64 {
+        let total = |name| {
+            let families = self.families.iter().zip(counts);
+            families.filter(|((family, _), _)| family.name == name).flat_map(|(_, counts)| counts).sum::<u64>()
+        };
+        total(families::CAPTURED).saturating_sub(total(families::PUBLISHED) + total(families::DROPPED))
+    }
+
     /// Appends all series in Prometheus' text format 0.0.4.
     pub fn render(&self, out: &mut String) {
-        for (family, series) in &self.families {
+        let counts = self.counts();
+        let in_flight = self.in_flight(&counts);
+        for ((family, series), counts) in self.families.iter().zip(&counts) {
             let kind = match family.kind {
                 Kind::Counter => "counter",
-                Kind::Gauge => "gauge",
+                Kind::Gauge | Kind::InFlight => "gauge",
                 Kind::Histogram(_) => "histogram",
             };
             header(out, family.name, family.help, kind);
-            for (labels, cell) in series {
+            for ((labels, cell), count) in series.iter().zip(counts) {
                 match cell {
-                    Cell::Counter(cell) => sample(out, family.name, labels, cell.value()),
+                    Cell::Counter(_) => sample(out, family.name, labels, count),
+                    Cell::InFlight => sample(out, family.name, labels, in_flight),
                     Cell::Gauge(cell) => sample(out, family.name, labels, Number(cell.value())),
                     Cell::Histogram(cell) => histogram(out, family.name, labels, cell),
                 }

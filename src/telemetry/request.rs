@@ -44,7 +44,7 @@ pub(super) fn answer(head: &[u8], render: &impl Fn(&mut String), health: &Health
             render(&mut text);
             (200, "text/plain; version=0.0.4; charset=utf-8", text)
         }
-        "/healthz" if health.alive() => (200, PLAIN, "ok\n".into()),
+        "/healthz" if health.alive(clock::monotonic_ns()) => (200, PLAIN, "ok\n".into()),
         "/healthz" => (503, PLAIN, "the pipeline does not run\n".into()),
         "/readyz" => match health.ready(clock::monotonic_ns()) {
             Ok(()) => (200, PLAIN, "ok\n".into()),

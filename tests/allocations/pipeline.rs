@@ -66,8 +66,9 @@ fn run(synchronous: bool, stages: &[&str]) {
     let path = std::env::temp_dir().join(format!("milad-test-{}-pipeline-{synchronous}", std::process::id()));
     let (spec, stop, metrics) = (Arc::new(spec()), Stop::new().unwrap(), Metrics::new());
     let server = Server::new(socket::bind(&path, 0o600, None).unwrap(), Limits::default()).unwrap();
-    let health = Arc::new(Health::new(Duration::from_secs(1), Duration::from_secs(1)));
+    let health = Arc::new(Health::default());
     let account = Arc::new(Account::new(metrics.clone()));
+    let interval = Arc::new(AtomicU32::new(3));
     let source = "card:?rate=500&width=320&height=240".parse().unwrap();
     let parts = Parts {
         model: Model {
@@ -78,13 +79,18 @@ fn run(synchronous: bool, stages: &[&str]) {
             report: Default::default(),
         },
         supervisor: Supervisor::new(source, Default::default()),
-        publisher: Publisher { server: server.with_metrics(metrics), health, intrinsics: None },
+        publisher: Publisher {
+            server: server.with_metrics(metrics),
+            health,
+            intrinsics: None,
+            interval: interval.clone(),
+        },
         account: account.clone(),
         stop: stop.clone(),
     };
     let options = Options {
         synchronous,
-        interval: Arc::new(AtomicU32::new(3)),
+        interval,
         frames: None,
         prepare: PrepareOptions::default(),
         threads: Threads::default(),
@@ -112,7 +118,7 @@ fn run(synchronous: bool, stages: &[&str]) {
     }
     assert_eq!(warm, after, "synchronous: {synchronous}");
     stop.set();
-    pipeline.wait();
+    pipeline.wait(&stop);
     assert_eq!(account.summary().in_flight(), 0);
     reader.join().unwrap();
 }

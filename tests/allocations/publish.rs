@@ -81,7 +81,6 @@ fn publishing_to_quick_slow_and_deaf_clients_allocates_nothing_per_frame() {
         metrics.latency(0.02);
         metrics.keyframe_age(0.1);
         metrics.published(sequence);
-        metrics.in_flight(3);
     };
     // Long enough that every queue was full once, and every buffer has its size.
     (0..300).for_each(&mut frame);

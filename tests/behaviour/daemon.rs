@@ -100,6 +100,38 @@ fn metrics_and_health_tell_what_the_closing_account_tells() {
     assert!(account(&ended.stderr, "captured") as f64 >= captured);
 }
 
+/// Every frame in its place, in one scrape: nothing comes while the pipe is held open.
+#[test]
+fn a_scrape_accounts_for_every_frame() {
+    let mut daemon = Daemon::start(&["--source", "pipe:", "--bundle", &plain()]);
+    let mut input = daemon.stdin();
+    input.write_all(Y4M_HEADER).unwrap();
+    for number in 0..40 {
+        input.write_all(&y4m_frame(number)).unwrap();
+    }
+    let settled = |daemon: &Daemon| {
+        let metrics = daemon.get("/metrics", 200);
+        value(&metrics, "milad_frames_captured_total") == 40.0 && value(&metrics, "milad_frames_in_flight") == 0.0
+    };
+    daemon.wait_until("all frames are answered", settled);
+    let metrics = daemon.get("/metrics", 200);
+    let published = value(&metrics, "milad_frames_published_total");
+    let dropped = sum(&metrics, "milad_frames_dropped_total");
+    assert_eq!(published + dropped, 40.0, "{metrics}");
+    assert!(published >= 1.0);
+    drop(input);
+    let ended = daemon.ended();
+    assert_eq!(account(&ended.stderr, "captured"), 40);
+    assert_eq!(account(&ended.stderr, "published") as f64, published);
+    assert_eq!(account(&ended.stderr, "dropped") as f64, dropped);
+}
+
+/// The sum over all series of a family.
+fn sum(metrics: &str, name: &str) -> f64 {
+    let lines = metrics.lines().filter(|line| line.split([' ', '{']).next() == Some(name));
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+}
+
 fn value(metrics: &str, name: &str) -> f64 {
     let line = metrics.lines().find(|line| line.split([' ', '{']).next() == Some(name));
     line.unwrap_or_else(|| panic!("no {name} in\n{metrics}")).rsplit(' ').next().unwrap().parse().unwrap()
@@ -116,7 +148,7 @@ fn sighup_applies_what_it_can_and_says_so_and_refuses_a_bad_file_whole() {
 
     std::fs::write(&file, "[keyframe]\ninterval = 9\n[camera]\nsource = \"card:\"\nrate = 10\n").unwrap();
     daemon.signal(Signal::HUP);
-    daemon.wait_until("the reload is told", |daemon| daemon.stderr().contains("reload: camera needs a restart"));
+    daemon.wait_until("the reload is told", |daemon| daemon.stderr().contains("reload: camera.rate needs a restart"));
     daemon.wait_until("it is applied", |daemon| daemon.stderr().contains("reload: keyframe.interval applied"));
     daemon.wait_until("it is in force", |daemon| interval(daemon) == 9.0);
 
