@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use tract_onnx::prelude::Tensor;
+use tract_onnx::prelude::{Tensor, TractResult};
 
 use crate::model::engine::Image;
 
-/// A few images of one size. Giving one out allocates only while all earlier ones are still read.
+/// How many images can be in use at once: one being filled, one and the one that replaces it in the link to the networks,
+/// one in the fast network, one nominated and one in the slow network.
+const IN_USE: usize = 6;
+
+/// A few images of one size. Giving one out allocates nothing, unless a reader keeps more of them than the pipeline does.
 #[derive(Debug)]
 pub struct Images {
     shape: [usize; 4],
@@ -16,7 +20,17 @@ pub struct Images {
 impl Images {
     /// For images of `width` × `height`.
     pub fn new(width: usize, height: usize) -> Images {
-        Images { shape: [1, 3, height, width], images: Vec::new() }
+        let mut images = Images { shape: [1, 3, height, width], images: Vec::with_capacity(2 * IN_USE) };
+        for _ in 0..IN_USE {
+            // Where memory is short, the first frame says so.
+            let _ = images.add();
+        }
+        images
+    }
+
+    fn add(&mut self) -> TractResult<()> {
+        self.images.push(Arc::new(Tensor::zero::<f32>(&self.shape)?));
+        Ok(())
     }
 
     /// Fills an image that nobody reads through `fill`, and gives it out.
@@ -25,8 +39,7 @@ impl Images {
         let index = match free {
             Some(index) => index,
             None => {
-                let fresh = Tensor::zero::<f32>(&self.shape).map_err(|error| ImageError::Engine(error.to_string()))?;
-                self.images.push(Arc::new(fresh));
+                self.add().map_err(|error| ImageError::Engine(error.to_string()))?;
                 self.images.len() - 1
             }
         };
@@ -70,6 +83,14 @@ mod tests {
         let third = images.fill(fill(3.0)).unwrap();
         assert_eq!(Arc::as_ptr(&third), address);
         assert_eq!(second.as_plain_ram().unwrap().as_slice::<f32>().unwrap(), [2.0; 24]);
-        assert_eq!(images.images.len(), 2);
+        assert_eq!(images.images.len(), IN_USE);
+    }
+
+    #[test]
+    fn more_readers_than_the_pipeline_has_cost_an_allocation_and_no_frame() {
+        let mut images = Images::new(4, 2);
+        let fill = |pixels: &mut [f32]| -> Result<(), ()> { Ok(pixels.fill(1.0)) };
+        let held: Vec<_> = (0..IN_USE + 1).map(|_| images.fill(fill).unwrap()).collect();
+        assert_eq!(images.images.len(), held.len());
     }
 }
