@@ -202,6 +202,12 @@ fn tell() {
         ..Request::default()
     };
     let stop = Stop::new().unwrap();
+    // A stream that waits for ever is to fail its test, not to hold up all of them.
+    let late = stop.clone();
+    std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_secs(60));
+        late.set();
+    });
     let mut supervisor = Supervisor::new(spec, request);
     let mut prepare: Option<Prepare> = None;
     let mut camera = None;
