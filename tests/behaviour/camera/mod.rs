@@ -201,6 +201,13 @@ fn an_input_output_error_and_a_buffer_that_is_none_end_the_stream_but_not_the_pr
 }
 
 #[test]
+fn a_buffer_that_is_lent_out_is_not_taken_from_the_driver_again() {
+    let events = webcam().with("MILAD_TEST_HOLD", "4").line("at 1 index 0").events(3);
+    assert_eq!(story(&events), ["up YUYV 4x2", "frame 0", "lost"]);
+    assert!(reason(&events[2]).contains("buffer 0, which it does not have"), "{}", events[2]);
+}
+
+#[test]
 fn frames_are_lent_while_the_driver_has_enough_buffers_and_copied_then() {
     let events = webcam().with("MILAD_TEST_HOLD", "8").events(11);
     let lent =
