@@ -3,6 +3,7 @@
 //! | file | subject |
 //! |---|---|
 //! | [`socket`] | where the socket lies and how it gets there |
+//! | `lock` | one daemon a socket |
 //! | [`server`] | the poll loop over all clients |
 //! | [`client`] | one connection: its queue, its requests, its limits |
 //! | [`block`] | one result, encoded once for all clients |
@@ -15,6 +16,7 @@ pub mod block;
 pub mod client;
 pub mod digest;
 pub mod greeting;
+mod lock;
 pub mod plane;
 pub mod server;
 pub mod socket;

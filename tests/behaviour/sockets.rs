@@ -1,5 +1,6 @@
 //! Where the results socket may lie, and whose paths it respects.
 
+use std::fs::File;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -57,6 +58,85 @@ fn paths_that_cannot_be_are_refused_with_a_reason() {
     symlink("nowhere", &link).unwrap();
     assert!(matches!(refused(&link), SocketError::InTheWay(_)));
     assert!(matches!(refused(Path::new("")), SocketError::System { .. }));
+}
+
+#[test]
+fn a_daemon_that_does_not_listen_yet_is_not_taken_for_a_stale_socket() {
+    let folder = Folder::new("locked");
+    let (path, lock_path) = (folder.path("s"), folder.path("s.lock"));
+    // Bound by somebody who is not listening: so it looks between `bind` and `listen`, and so does a stale socket.
+    drop(UnixListener::bind(&path).unwrap());
+    let inode = || std::fs::symlink_metadata(&path).unwrap().ino();
+    let (before, lock) = (inode(), File::create(&lock_path).unwrap());
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    assert!(matches!(refused(&path), SocketError::Live(_)));
+    assert_eq!(inode(), before, "it was replaced");
+    drop(lock);
+    // A killed daemon leaves both files.
+    let bound = socket::bind(&path, 0o660, None).unwrap();
+    drop(bound);
+    assert!(!path.exists() && !lock_path.exists(), "both go with the daemon");
+}
+
+#[test]
+fn of_many_that_start_at_once_on_a_stale_socket_one_gets_it() {
+    let folder = Folder::new("race");
+    let path = folder.path("s");
+    for _ in 0..50 {
+        drop(UnixListener::bind(&path).unwrap());
+        let barrier = std::sync::Barrier::new(4);
+        let sockets: Vec<_> = std::thread::scope(|scope| {
+            let start = || {
+                barrier.wait();
+                socket::bind(&path, 0o660, None)
+            };
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(sockets.iter().filter(|socket| socket.is_ok()).count(), 1, "{sockets:?}");
+        assert!(UnixStream::connect(&path).is_ok(), "the path leads to the one that has it");
+    }
+}
+
+#[test]
+fn the_lock_is_for_its_user_alone_and_no_file_of_anybody_else_is_touched() {
+    let folder = Folder::new("lock-file");
+    let (path, lock_path) = (folder.path("s"), folder.path("s.lock"));
+    let bound = socket::bind(&path, 0o666, None).unwrap();
+    assert_eq!(std::fs::symlink_metadata(&lock_path).unwrap().mode() & 0o777, 0o600);
+    drop(bound);
+    std::fs::write(&lock_path, "mine").unwrap();
+    let error = refused(&path);
+    assert!(matches!(error, SocketError::InTheWay(_)) && error.to_string().contains("s.lock"), "{error}");
+    assert_eq!(std::fs::read_to_string(&lock_path).unwrap(), "mine");
+    std::fs::remove_file(&lock_path).unwrap();
+    symlink(folder.path("elsewhere"), &lock_path).unwrap();
+    assert!(matches!(refused(&path), SocketError::InTheWay(_)));
+    assert!(!folder.path("elsewhere").exists());
+    assert!(!path.exists());
+    // Not even root can create a file here.
+    let error = refused(Path::new("/sys/milad-test"));
+    assert!(matches!(error, SocketError::NoLock { .. }) && error.to_string().contains("--socket"), "{error}");
+}
+
+#[test]
+fn looking_tells_what_binding_would_and_changes_nothing() {
+    let folder = Folder::new("look");
+    let path = folder.path("s");
+    let looked = |path: &Path| socket::look(path).unwrap_err();
+    socket::look(&path).unwrap();
+    assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 0, "nothing was made");
+    drop(UnixListener::bind(&path).unwrap());
+    socket::look(&path).unwrap();
+    assert!(path.exists(), "a stale socket is left to `run`");
+    let bound = socket::bind(&path, 0o660, None).unwrap();
+    assert!(matches!(looked(&path), SocketError::Live(_)));
+    drop(bound);
+    std::fs::write(&path, "mine").unwrap();
+    assert!(matches!(looked(&path), SocketError::InTheWay(_)));
+    assert!(matches!(looked(&folder.path("missing/s")), SocketError::NoFolder(_)));
+    assert!(matches!(looked(&folder.path("s/s")), SocketError::NoFolder(_)));
+    assert!(matches!(looked(&folder.path(&"x".repeat(108))), SocketError::TooLong { .. }));
 }
 
 #[test]

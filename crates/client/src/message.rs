@@ -11,7 +11,7 @@ pub const PROTOCOL: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Message {
-    /// The first line of every connection.
+    /// The first line of a connection. A client for whom there is no room gets a [`Message::Error`] instead.
     Hello(Hello),
     /// The answer to one frame.
     Result(ResultMessage),
