@@ -7,6 +7,7 @@ use crate::capture::{self, Encoding};
 use crate::cli::RunArgs;
 use crate::model::Bundle;
 use crate::prepare::Prepare;
+use crate::publish::socket;
 use crate::run::Refused;
 use crate::settings::Settings;
 use crate::stop::Stop;
@@ -14,6 +15,7 @@ use crate::stop::Stop;
 /// Prints what would be negotiated and run. Fails like `milad run` would.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     crate::logging::start();
+    milad_kernels::cpu::forced().map_err(Refused)?;
     let config = args.configuration()?;
     let settings = Settings::resolve(&config)?;
     match &args.config {
@@ -32,6 +34,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let mode = if settings.synchronous { "synchronous" } else { "asynchronous" };
     println!("keyframes      every {interval} frames, {mode}");
 
+    socket::look(&settings.socket)?;
     let source: SourceSpec = settings.source.parse().map_err(|error: SourceSpecError| Refused(error.to_string()))?;
     let stop = Stop::new().context("no descriptor for the stop switch")?;
     let source = capture::open(&source, &settings.request, &stop).with_context(|| settings.source.clone())?;

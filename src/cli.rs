@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::capture::devices;
+use crate::capture::{SourceError, devices};
 use crate::config::{self, Config, ConfigError};
+use crate::publish::SocketError;
 use crate::{bench, check, infer, run, watch};
 
 /// Dense predictions (segmentation, depth, surface normals) for every camera frame, at low latency.
@@ -146,7 +147,11 @@ fn end_quietly_with_the_reader() {
 
 /// 78 for what only another configuration or bundle can heal, so that a service manager does not try again; else 1.
 fn exit_code(error: &anyhow::Error) -> u8 {
-    let refused = error.is::<ConfigError>() || error.is::<crate::model::BundleError>() || error.is::<run::Refused>();
+    let refused = error.is::<ConfigError>()
+        || error.is::<crate::model::BundleError>()
+        || error.is::<run::Refused>()
+        || matches!(error.downcast_ref(), Some(SourceError::Unusable(_)))
+        || error.downcast_ref::<SocketError>().is_some_and(SocketError::is_final);
     if refused { config::EXIT_CODE } else { 1 }
 }
 

@@ -268,9 +268,53 @@ fn a_live_socket_is_refused_and_a_stale_one_replaced() {
 
 #[test]
 fn an_unknown_instruction_set_is_refused() {
-    let output = milad().env("MILAD_KERNELS", "abacus").args(["run", "--source", "card:"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(78));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("expected one of portable"));
+    for command in ["run", "check"] {
+        let output = milad().env("MILAD_KERNELS", "abacus").args([command, "--source", "card:"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(78), "{command}");
+        assert!(String::from_utf8(output.stderr).unwrap().contains("expected one of portable"), "{command}");
+    }
+}
+
+#[test]
+fn a_socket_path_that_cannot_be_is_exit_status_78_and_a_live_one_1() {
+    let folder = folder();
+    let file = folder.join("file");
+    std::fs::write(&file, "mine").unwrap();
+    let taken = folder.join("taken");
+    let live = std::os::unix::net::UnixListener::bind(&taken).unwrap();
+    let long = folder.join("x".repeat(108));
+    for (path, expected, words) in [
+        (&long, 78, "at most 107"),
+        (&folder.join("missing/s"), 78, "does not exist"),
+        (&file, 78, "exists and is not"),
+        (&taken, 1, "in use by a running program"),
+    ] {
+        for command in ["run", "check"] {
+            let bundle = plain();
+            let flags = ["--source", "card:", "--frames", "1", "--metrics", "off", "--bundle", &bundle, "--socket"];
+            let output = milad().arg(command).args(flags).arg(path).output().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(expected), "{command} {}: {stderr}", path.display());
+            assert!(stderr.contains(words), "{command}: no {words:?} in {stderr}");
+        }
+    }
+    drop(live);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_clip_that_cannot_be_read_is_refused_by_check_as_by_run() {
+    let folder = folder();
+    let clip = folder.join("clip.y4m");
+    std::fs::write(&clip, "no clip at all").unwrap();
+    let source = format!("clip:{}", clip.display());
+    for command in ["run", "check"] {
+        let (status, stderr) = refusal(&[command, "--source", &source, "--bundle", &plain(), "--metrics", "off"]);
+        assert_eq!(status, Some(78), "{command}: {stderr}");
+        assert!(stderr.contains("clip.y4m"), "{command}: {stderr}");
+    }
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

@@ -340,12 +340,32 @@ fn check_and_devices_tell_what_is_there() {
     assert_eq!(status, Some(0), "{errors}");
     assert!(told.contains("Replayed camera") && told.contains("MJPG"), "{told}");
     let (status, _, errors) = jpeg_camera().line("fail OPEN 16").milad(&arguments);
-    assert_ne!(status, Some(0));
+    assert_eq!(status, Some(1), "it may be free later: {errors}");
     assert!(errors.contains("in use by another program"), "{errors}");
     let (status, told, errors) = jpeg_camera().milad(&["devices", replay::DEVICE, "--json"]);
     assert_eq!(status, Some(0), "{errors}");
     let listed: Value = serde_json::from_str(&told).unwrap();
     assert_eq!(listed[0]["formats"][0]["format"], "MJPG");
+}
+
+#[test]
+fn a_camera_that_no_waiting_heals_is_exit_status_78_for_run_and_check() {
+    let bundle = bundle("plain").display().to_string();
+    let source = format!("v4l2:{}", replay::DEVICE);
+    let h264 = || Replay::of("mode H264 4 2 1 30", &bytes(16));
+    for (replay, words) in [
+        (jpeg_camera().line("caps 04800000"), "not a capture device"),
+        (jpeg_camera().line("caps 24000001"), "libcamera"),
+        (h264(), "H264"),
+    ] {
+        let socket = replay.path("socket");
+        for command in ["run", "check"] {
+            let flags = ["--source", &source, "--bundle", &bundle, "--socket", &socket, "--metrics", "off"];
+            let (status, _, errors) = replay.milad(&[&[command], &flags[..]].concat());
+            assert_eq!(status, Some(78), "{command}: {errors}");
+            assert!(errors.contains(words), "{command}: no {words:?} in {errors}");
+        }
+    }
 }
 
 #[test]
