@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::ops::Range;
 
-use milad_client::{MapInfo, ResultMessage};
+use milad_client::ResultMessage;
 
 use super::plane::Plane;
 
@@ -121,25 +121,4 @@ impl Block {
         let maps = self.maps.iter().filter(move |map| contains(tasks, map.task));
         maps.map(|map| self.payload.get(map.bytes.clone()).unwrap_or_default())
     }
-}
-
-/// What [`Block`] writes, made the plain way: the definition of the format.
-pub fn reference(result: &ResultMessage, planes: &[Plane]) -> (ResultMessage, Vec<u8>) {
-    let (mut result, mut payload) = (result.clone(), Vec::new());
-    for plane in planes {
-        let Some((name, _)) = result.tasks.0.get(plane.task) else { continue };
-        let offset = payload.len() as u64;
-        plane.values.append_to(&mut payload);
-        let shape = [plane.channels, plane.height, plane.width];
-        result.maps.push(MapInfo {
-            task: name.clone(),
-            dtype: plane.values.dtype(),
-            shape: shape.iter().skip(usize::from(plane.channels == 1)).map(|n| *n as u32).collect(),
-            byte_order: "little".into(),
-            offset,
-            bytes: payload.len() as u64 - offset,
-        });
-    }
-    result.payload_bytes = payload.len() as u64;
-    (result, payload)
 }

@@ -107,7 +107,7 @@ use Kind::{Counter, Gauge, Histogram, InFlight};
 families! {
     CAPTURED "milad_frames_captured_total" Counter, None, "Frames that the source gave, bad ones included.";
     DRIVER_GAPS "milad_driver_gap_frames_total" Counter, None, "Frames that the driver counted but did not give.";
-    BAD "milad_frames_bad_total" Counter, None, "Frames that the driver flagged or that came incomplete; also in dropped frames as capture, corrupt.";
+    BAD "milad_frames_bad_total" Counter, None, "Frames that the driver flagged or that came incomplete; also in dropped frames as capture, corrupt. Pictures that can't be decoded are dropped as prepare, corrupt, and not counted here.";
     DROPPED "milad_frames_dropped_total" Counter, StageAndCause, "Captured frames that were not published, by where and why.";
     PUBLISHED "milad_frames_published_total" Counter, None, "Frames whose result was published.";
     IN_FLIGHT "milad_frames_in_flight" InFlight, None, "Frames captured, but neither published nor dropped yet.";

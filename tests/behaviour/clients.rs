@@ -7,10 +7,31 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use milad::publish::{Limits, Plane, Server, Values, block, socket};
+use milad::publish::{Limits, Plane, Server, Values, socket};
 use milad::stop::Stop;
 use milad_client::*;
 use rig::{Folder, Peer, Rig, hello};
+
+/// What the daemon writes, made the plain way: the definition of the format.
+fn reference(result: &ResultMessage, planes: &[Plane]) -> (ResultMessage, Vec<u8>) {
+    let (mut result, mut payload) = (result.clone(), Vec::new());
+    for plane in planes {
+        let Some((name, _)) = result.tasks.0.get(plane.task) else { continue };
+        let offset = payload.len() as u64;
+        plane.values.append_to(&mut payload);
+        let shape = [plane.channels, plane.height, plane.width];
+        result.maps.push(MapInfo {
+            task: name.clone(),
+            dtype: plane.values.dtype(),
+            shape: shape.iter().skip(usize::from(plane.channels == 1)).map(|n| *n as u32).collect(),
+            byte_order: "little".into(),
+            offset,
+            bytes: payload.len() as u64 - offset,
+        });
+    }
+    result.payload_bytes = payload.len() as u64;
+    (result, payload)
+}
 
 #[test]
 fn a_client_that_says_nothing_gets_hello_and_every_result() {
@@ -46,7 +67,7 @@ fn inline_maps_come_behind_the_line_for_the_tasks_asked_for() {
         .map(|(task, v)| Plane { task, channels: 1, height: 1, width: 3, values: Values::F32(v.into()) })
         .collect();
     rig.sequence = 0;
-    let (result, payload) = block::reference(&rig.result(), &planes);
+    let (result, payload) = reference(&rig.result(), &planes);
     assert_eq!(received.line, serde_json::to_string(&Message::Result(result)).unwrap());
     assert_eq!(received.payload, payload);
     let Received { message: Message::Result(result), payload, .. } = one.next() else { panic!() };
