@@ -141,7 +141,8 @@ impl Attention {
                         k: k[dx..].as_ptr(),
                         k_stride: stride,
                         channels,
-                        bias: self.bias[bias + dx..].as_ptr(),
+                        // From the whole table: the kernel reads before this place too, which a part's own pointer may not do.
+                        bias: self.bias.as_ptr().wrapping_add(bias + dx),
                         bias_step: offsets,
                         mask: if tile.block.edge {
                             self.masks.as_slice()[tile.block.mask + dx * lanes..].as_ptr()
@@ -153,8 +154,8 @@ impl Attention {
                         max: max[first * lanes..].as_mut_ptr(),
                     };
                     // SAFETY: rows first .. first + rows are within the tile; a padded row of keys has margin + covered + margin elements, so
-                    // x + dx + lanes stays inside for dx < offsets; the bias of query row i is dy − i ≥ 0 because that row looks at this
-                    // key row; scores hold as many slots as the window has rows. `family` checked the CPU.
+                    // x + dx + lanes stays inside for dx < offsets; the bias of query row i is in row dy − i of the head's, from 0 (that query
+                    // row looks at this key row) to dy, and its pointer may reach all of the table; scores hold as many slots as the window has rows. `family` checked the CPU.
                     unsafe { table[n - 1](&job) };
                 }
             }
