@@ -44,8 +44,6 @@ pub struct FastRun {
     pub keys: Keys,
     /// Mean of the outputs `confidence` and `confidence.*`, where the network has them: the share of attention that found something, 0…1.
     pub confidence: Option<f32>,
-    /// Mean of the outputs `border` and `border.*`: the share of attention on the window's rim, 0…1.
-    pub border: Option<f32>,
 }
 
 /// The slow network's answer to a keyframe.

@@ -73,7 +73,6 @@ impl FastNetwork {
             prediction: Prediction { tasks: pick("fast", outputs, &self.wiring.fast_tasks)? },
             keys: Keys(pick("fast", outputs, &self.wiring.keys)?),
             confidence: mean(&pick("fast", outputs, &self.wiring.confidence)?),
-            border: mean(&pick("fast", outputs, &self.wiring.border)?),
         })
     }
 }

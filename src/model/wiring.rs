@@ -53,9 +53,8 @@ pub(crate) struct Wiring {
     /// `task.*` outputs in the order of the specification, by network.
     pub slow_tasks: Vec<usize>,
     pub fast_tasks: Vec<usize>,
-    /// Outputs `confidence`, `confidence.*` and `border`, `border.*` of `fast.onnx`.
+    /// Outputs `confidence`, `confidence.*` of `fast.onnx`.
     pub confidence: Vec<usize>,
-    pub border: Vec<usize>,
 }
 
 struct Wirer<'a> {
@@ -154,7 +153,8 @@ impl Wirer<'_> {
             match () {
                 () if name.starts_with("task.") || wiring.keys.contains(&index) => {}
                 () if is_signal(&name, "confidence") => wiring.confidence.push(index),
-                () if is_signal(&name, "border") => wiring.border.push(index),
+                // Written by `infer`; the daemon has no use for it.
+                () if is_signal(&name, "border") => {}
                 () => return Err(self.nobody(self.fast, &name)),
             }
         }
