@@ -197,6 +197,12 @@ fn check_tensor(network: &Network, name: &str, proto: &TensorProto) -> Result<()
             let raw = words(raw, u16::from_le_bytes).map(f16::from_bits);
             typed.chain(raw).map(|half| f64::from(half.to_f32())).find(is_bad)
         }
+        // The upper half of a float32.
+        DataType::Bfloat16 => {
+            let typed = proto.int32_data.iter().map(|&bits| bits as u16);
+            let words = typed.chain(words(raw, u16::from_le_bytes));
+            words.map(|bits| f64::from(f32::from_bits(u32::from(bits) << 16))).find(is_bad)
+        }
         _ => None,
     };
     bad.map_or(Ok(()), |value| Err(not_finite(network, name, value)))

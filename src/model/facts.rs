@@ -1,13 +1,13 @@
 //! Types and shapes of every tensor of a network, as the engine infers them, and the multiply-accumulates that follow.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
 use super::error::BundleError;
-use super::ila;
 use super::onnx::{Network, node_name};
+use super::{guard, ila};
 
 /// Types and shapes by the tensor's name in the file.
 pub(crate) type Facts = HashMap<String, (DatumType, Vec<usize>)>;
@@ -15,30 +15,81 @@ pub(crate) type Facts = HashMap<String, (DatumType, Vec<usize>)>;
 /// The largest single tensor, in bytes: a frame's working memory stays bounded whatever a file asks for.
 pub(crate) const MAX_TENSOR_BYTES: u64 = 512 << 20;
 
+/// The largest sum of tensors that must be there at the same moment, in bytes, by the order of nodes in the file.
+pub(crate) const MAX_NETWORK_BYTES: u64 = 1 << 30;
+
 /// Infers the facts of `network`, whose inputs state fixed shapes.
 pub(crate) fn infer(network: &Network, onnx: &tract_onnx::Onnx) -> Result<Facts, BundleError> {
     let engine = |error| BundleError::engine(&network.file, error);
     let proto = network.with_graph(network.graph.clone());
     let mut parsed = onnx.parse(&proto, None).map_err(engine)?;
+    guard::guard(&mut parsed.model);
     parsed.model.analyse(false).map_err(engine)?;
     let mut facts = Facts::new();
     for (name, outlet) in &parsed.outlets_by_name {
         let fact = parsed.model.outlet_fact(*outlet).map_err(engine)?;
         let shape = fact.shape.as_concrete_finite().map_err(engine)?;
         let (Some(datum), Some(shape)) = (fact.datum_type(), shape) else { continue };
-        let bytes = shape.iter().fold(datum.size_of() as u64, |bytes, &side| bytes.saturating_mul(side as u64));
-        if bytes > MAX_TENSOR_BYTES {
+        small_enough(network, name, datum, &shape)?;
+        facts.insert(name.clone(), (datum, shape.to_vec()));
+    }
+    check_sum(network, &facts)?;
+    Ok(facts)
+}
+
+fn small_enough(network: &Network, name: &str, datum: DatumType, shape: &[usize]) -> Result<(), BundleError> {
+    let found = bytes(datum, shape);
+    if found <= MAX_TENSOR_BYTES {
+        return Ok(());
+    }
+    Err(BundleError::TooLarge {
+        file: network.file.clone(),
+        what: format!("tensor `{name}` {shape:?}"),
+        limit: format!("{MAX_TENSOR_BYTES} bytes"),
+        found: format!("{found} bytes"),
+        advice: "use a smaller input or fewer channels",
+    })
+}
+
+/// What a tensor takes.
+pub(crate) fn bytes(datum: DatumType, shape: &[usize]) -> u64 {
+    shape.iter().fold(datum.size_of() as u64, |bytes, &side| bytes.saturating_mul(side as u64))
+}
+
+/// Constants, inputs and outputs are there all the time, everything else until its last reader has run.
+fn check_sum(network: &Network, facts: &Facts) -> Result<(), BundleError> {
+    let size = |name: &str| facts.get(name).map_or(0, |(datum, shape)| bytes(*datum, shape));
+    let graph = &network.graph;
+    let outputs: HashSet<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
+    let mut last: HashMap<&str, usize> = HashMap::new();
+    for (index, node) in graph.node.iter().enumerate() {
+        last.extend(node.input.iter().chain(&node.output).map(|name| (name.as_str(), index)));
+    }
+    let fixed = graph.initializer.iter().map(|weights| weights.name.as_str());
+    let fixed = fixed.chain(network.inputs().map(|input| input.name.as_str()));
+    let mut alive = fixed.fold(0u64, |sum, name| sum.saturating_add(size(name)));
+    let mut ending: HashMap<usize, u64> = HashMap::new();
+    for (index, node) in graph.node.iter().enumerate() {
+        for name in node.output.iter().filter(|name| !name.is_empty()) {
+            alive = alive.saturating_add(size(name));
+            if !outputs.contains(name.as_str()) {
+                let end = last.get(name.as_str()).copied().unwrap_or(index);
+                let ending = ending.entry(end).or_default();
+                *ending = ending.saturating_add(size(name));
+            }
+        }
+        if alive > MAX_NETWORK_BYTES {
             return Err(BundleError::TooLarge {
                 file: network.file.clone(),
-                what: format!("tensor `{name}` {shape:?}"),
-                limit: format!("{MAX_TENSOR_BYTES} bytes"),
-                found: format!("{bytes} bytes"),
+                what: format!("tensors alive at node `{}`, weights included", node_name(node)),
+                limit: format!("{MAX_NETWORK_BYTES} bytes"),
+                found: format!("{alive} bytes"),
                 advice: "use a smaller input or fewer channels",
             });
         }
-        facts.insert(name.clone(), (datum, shape.to_vec()));
+        alive = alive.saturating_sub(ending.get(&index).copied().unwrap_or(0));
     }
-    Ok(facts)
+    Ok(())
 }
 
 /// What a network computes, in multiply-accumulates.

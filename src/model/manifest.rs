@@ -100,7 +100,9 @@ impl Manifest {
 }
 
 fn check(file: &Path, raw: RawManifest) -> Result<Manifest, BundleError> {
-    debug_assert_eq!(raw.schema, SCHEMA);
+    if raw.schema != SCHEMA {
+        return Err(value(file, "schema", format!("{SCHEMA}, the one this program reads"), raw.schema));
+    }
     if raw.name.is_empty() || raw.name.len() > 64 || !raw.name.chars().all(is_name) {
         return Err(value(file, "name", "1 to 64 letters, digits, `-`, `_` or `.`", quoted(&raw.name)));
     }

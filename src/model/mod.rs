@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `manifest`, `onnx` | read `bundle.toml` and the network files |
 //! | `check`, `facts`, `wiring` | what must hold in a file, between tensors, between the networks |
+//! | `guard` | keeps the engine from computing what `facts` would refuse |
 //! | `hoist` | takes out of the frame's network what only changes with the keyframe |
 //! | `ila`, `plan` | attention as an operator of the engine; the engine's plan |
 //! | `profile` | times of a plan's nodes |
@@ -17,6 +18,7 @@ mod check;
 pub mod engine;
 mod error;
 mod facts;
+mod guard;
 mod hoist;
 mod ila;
 mod manifest;

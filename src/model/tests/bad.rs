@@ -2,7 +2,7 @@
 
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dimension;
-use tract_onnx::pb::type_proto;
+use tract_onnx::pb::{NodeProto, TensorProto, type_proto};
 
 use super::super::bundle::{Bundle, Limits};
 use super::super::error::BundleError;
@@ -231,6 +231,19 @@ fn weights_that_are_not_finite() {
         weights.int32_data = vec![0x7e00; 6];
     };
     refused(half, &["fast.onnx", "`wq`", "NaN"]);
+    for raw in [false, true] {
+        let brain = |toy: &mut Toy| {
+            let weights = &mut toy.fast.initializer[0];
+            weights.data_type = DataType::Bfloat16 as i32;
+            weights.float_data.clear();
+            let bits = [0x3f80, 0x3f80, 0x7fc0, 0x3f80, 0x3f80, 0x3f80u16];
+            match raw {
+                true => weights.raw_data = bits.into_iter().flat_map(u16::to_le_bytes).collect(),
+                false => weights.int32_data = bits.into_iter().map(i32::from).collect(),
+            }
+        };
+        refused(brain, &["fast.onnx", "`wq`", "finite", "NaN"]);
+    }
 }
 
 #[test]
@@ -348,6 +361,81 @@ fn a_tensor_that_would_fill_the_memory() {
         toy.slow.output.push(info("task.more", &[1, 2, 400_000, 800_000]));
     };
     refused(grow, &["slow.onnx", "400000, 800000", "at most"]);
+}
+
+fn integers(name: &str, shape: &[i64], values: &[i64]) -> TensorProto {
+    TensorProto {
+        data_type: DataType::Int64 as i32,
+        float_data: vec![],
+        int64_data: values.to_vec(),
+        ..weights(name, shape, 0)
+    }
+}
+
+/// The engine evaluates what follows from constants alone while it infers shapes: that must not allocate what is refused.
+#[test]
+fn constants_that_would_fill_the_memory_before_the_first_frame() {
+    const SIDE: i64 = 1_000_000;
+    let pair = |name: &str| integers(name, &[2], &[SIDE, SIDE]);
+    let one = |name: &str| TensorProto { float_data: vec![1.0], ..weights(name, &[1, 1], 0) };
+    let scalar = |name: &str, value: i64| integers(name, &[], &[value]);
+    let cases: Vec<(&str, Vec<TensorProto>, Vec<NodeProto>)> = vec![
+        ("ConstantOfShape", vec![pair("a")], vec![node("ConstantOfShape", &["a"], &["huge"])]),
+        ("Expand", vec![one("a"), pair("b")], vec![node("Expand", &["a", "b"], &["huge"])]),
+        ("Tile", vec![one("a"), pair("b")], vec![node("Tile", &["a", "b"], &["huge"])]),
+        (
+            "Range",
+            vec![scalar("a", 0), scalar("b", SIDE * SIDE), scalar("c", 1)],
+            vec![node("Range", &["a", "b", "c"], &["huge"])],
+        ),
+        ("Pad", vec![one("a"), integers("b", &[4], &[0, 0, SIDE, SIDE])], vec![node("Pad", &["a", "b"], &["huge"])]),
+        (
+            "Mul, broadcast",
+            vec![
+                integers("a", &[SIDE / 10, 1], &[1; SIDE as usize / 10]),
+                integers("b", &[1, SIDE / 10], &[1; SIDE as usize / 10]),
+            ],
+            vec![node("Mul", &["a", "b"], &["huge"])],
+        ),
+        (
+            "a shape that is computed",
+            vec![pair("a"), pair("b")],
+            vec![node("Max", &["a", "b"], &["shape"]), node("ConstantOfShape", &["shape"], &["huge"])],
+        ),
+    ];
+    for (name, constants, nodes) in cases {
+        let error = Toy::with(|toy| {
+            toy.slow.initializer.extend(constants);
+            toy.slow.node.extend(nodes);
+        })
+        .load()
+        .map(|_| ())
+        .expect_err(name);
+        told(&error, &["slow.onnx", "huge", "at most 536870912 bytes"]);
+    }
+}
+
+#[test]
+fn tensors_that_together_would_fill_the_memory() {
+    // 320 MiB each, and all of them wanted at the end.
+    let grow = |toy: &mut Toy| {
+        toy.slow.initializer.push(integers("repeats", &[4], &[1, 5, 512, 1024]));
+        let names = ["one", "two", "three", "four"];
+        for name in names {
+            toy.slow.node.push(node("Tile", &["task.depth", "repeats"], &[name]));
+        }
+        toy.slow.node.push(node("Sum", &names, &["all"]));
+    };
+    refused(grow, &["slow.onnx", "tensors alive at", "at most 1073741824 bytes"]);
+    // One after the other is fine.
+    let chain = |toy: &mut Toy| {
+        toy.slow.initializer.push(integers("repeats", &[4], &[1, 5, 512, 1024]));
+        toy.slow.node.push(node("Tile", &["task.depth", "repeats"], &["link0"]));
+        for i in 0..6 {
+            toy.slow.node.push(node("Relu", &[&format!("link{i}")], &[&format!("link{}", i + 1)]));
+        }
+    };
+    Toy::with(chain).load().unwrap();
 }
 
 #[test]
