@@ -5,8 +5,8 @@
 #![cfg(loom)]
 #![allow(clippy::unwrap_used)]
 
-use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use milad_handover::mailbox;
 
@@ -93,5 +93,88 @@ fn a_memory_arrives_whole_and_a_nomination_never_meets_a_busy_slow_side() {
             }
         }
         slow.join().unwrap();
+    });
+}
+
+/// A channel with room for one token, as the pipeline's links wake their receivers with: a lock, a condition, and whether
+/// the sender is gone.
+#[derive(Default)]
+struct Wake {
+    state: Mutex<(bool, bool)>,
+    changed: Condvar,
+}
+
+impl Wake {
+    /// Leaves a token, if there is none yet.
+    fn try_send(&self) {
+        self.state.lock().unwrap().0 = true;
+        self.changed.notify_one();
+    }
+
+    fn close(&self) {
+        self.state.lock().unwrap().1 = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits for the token. `false` when the sender is gone and there is none.
+    fn recv(&self) -> bool {
+        let mut state = self.state.lock().unwrap();
+        loop {
+            match *state {
+                (true, _) => {
+                    state.0 = false;
+                    return true;
+                }
+                (false, true) => return false,
+                (false, false) => state = self.changed.wait(state).unwrap(),
+            }
+        }
+    }
+}
+
+/// Puts `values` one after the other, each followed by a token, then goes.
+fn send(mut putter: milad_handover::Putter<usize>, wake: &Wake, values: usize) -> Vec<usize> {
+    let replaced = (1..=values).filter_map(|value| {
+        let replaced = putter.put(value);
+        wake.try_send();
+        replaced
+    });
+    let replaced = replaced.collect();
+    drop(putter);
+    wake.close();
+    replaced
+}
+
+fn all_arrived(mut taken: Vec<usize>, replaced: &[usize], values: usize) {
+    assert!(taken.is_sorted(), "received out of order: {taken:?}");
+    assert_eq!(taken.last(), Some(&values), "the newest value was left behind");
+    taken.extend(replaced);
+    taken.sort_unstable();
+    assert!(taken.iter().copied().eq(1..=values), "{taken:?}");
+}
+
+/// A link's receiver that blocks: take, else wait for the token and take again; at the end one last take. loom fails on a
+/// wake-up that is lost, for then nobody can run any more.
+#[test]
+fn a_receiver_that_waits_gets_the_newest_value_and_then_the_end() {
+    const VALUES: usize = 2;
+    loom::model(|| {
+        let (putter, mut taker) = mailbox::<usize>();
+        let wake = Arc::new(Wake::default());
+        let waking = wake.clone();
+        let sending = thread::spawn(move || send(putter, &waking, VALUES));
+        let mut receive = || {
+            loop {
+                if let Some(value) = taker.take() {
+                    return Some(value);
+                }
+                if !wake.recv() {
+                    return taker.take();
+                }
+            }
+        };
+        let taken: Vec<_> = std::iter::from_fn(&mut receive).collect();
+        assert_eq!(receive(), None, "the end comes once and stays");
+        all_arrived(taken, &sending.join().unwrap(), VALUES);
     });
 }
