@@ -39,7 +39,9 @@ v4l2_requestbuffers v4l2_buffer v4l2_plane v4l2_query_ext_ctrl }
 /// `T` must be the struct that `request` encodes, and pointers inside it must be valid for what the kernel does there.
 unsafe fn call<T>(fd: RawFd, request: vidioc::_IOC_TYPE, argument: &mut T) -> io::Result<()> {
     // The size is encoded in the request: a mismatch is a mistake in this file.
-    debug_assert_eq!((request as usize >> 16) & 0x3fff, size_of::<T>());
+    if (request as usize >> 16) & 0x3fff != size_of::<T>() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a video request with another request's struct"));
+    }
     loop {
         // SAFETY: the caller's promise.
         match unsafe { v4l::v4l2::ioctl(fd, request, (argument as *mut T).cast::<c_void>()) } {
