@@ -32,7 +32,8 @@ pub struct Args {
     /// Frames from keyframe to keyframe [default: what the bundle was trained for]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub interval: Option<u32>,
-    /// Frames until a keyframe's memory comes into force
+    /// Frames until a keyframe's memory comes into force. Keyframes are then at least so far apart, whatever the interval:
+    /// there is one slow network
     #[arg(long, value_name = "L", default_value_t = 0)]
     pub latency: u32,
     /// Threads for each network; the results do not depend on it
@@ -48,6 +49,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let bundle = Bundle::load(&args.bundle)?;
     let networks = bundle.into_networks(usize::from(args.threads))?;
     let interval = args.interval.unwrap_or(networks.spec.keyframe_interval);
+    if args.latency > interval {
+        let latency = args.latency;
+        eprintln!(
+            "keyframes every {latency} frames instead of every {interval}: with --latency {latency} the slow network is busy for so long"
+        );
+    }
     let stop = Stop::new()?;
     let clip = ClipSpec { path: args.clip.clone(), pace: Pace::Max, repeat: false };
     let mut source = capture::open(&SourceSpec::Clip(clip), &Request::default(), &stop)?;

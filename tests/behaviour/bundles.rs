@@ -63,6 +63,22 @@ fn infer_writes_the_same_bytes_again_and_on_any_number_of_threads() {
 }
 
 #[test]
+fn infer_says_when_the_latency_takes_the_place_of_the_interval() {
+    let clip = clip(7);
+    let [longer, shorter] =
+        [["--interval", "2", "--latency", "3"], ["--interval", "3", "--latency", "2"]].map(|more| {
+            let out = folder().join("out");
+            let words = succeeded(infer("plain", &clip, &out, &more));
+            let keyframes: Vec<_> = files(&out).into_keys().filter(|name| name.contains(".slow.task.depth.")).collect();
+            (words, keyframes.iter().map(|name| name[..6].parse().unwrap()).collect::<Vec<usize>>())
+        });
+    let notice = "keyframes every 3 frames instead of every 2";
+    assert!(longer.0.contains(notice), "{}", longer.0);
+    assert!(!shorter.0.contains("instead of"), "{}", shorter.0);
+    assert_eq!((longer.1, shorter.1), (vec![0, 3, 6], vec![0, 3, 6]));
+}
+
+#[test]
 fn every_frame_and_every_keyframe_has_its_files_and_nothing_else_is_there() {
     let out = folder().join("out");
     succeeded(infer("fast-keys", &clip(5), &out, &["--interval", "2"]));
