@@ -4,12 +4,10 @@ use anyhow::Context;
 
 use crate::capture::source_spec::{SourceSpec, SourceSpecError};
 use crate::capture::{self, Encoding};
-use crate::cli::RunArgs;
 use crate::model::Bundle;
 use crate::prepare::Prepare;
 use crate::publish::socket;
-use crate::run::Refused;
-use crate::settings::Settings;
+use crate::settings::{Refused, RunArgs, Settings};
 use crate::stop::Stop;
 
 /// Prints what would be negotiated and run. Fails like `milad run` would.

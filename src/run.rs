@@ -10,21 +10,15 @@ use anyhow::{Context, anyhow};
 
 use crate::capture::source_spec::{SourceSpec, SourceSpecError};
 use crate::capture::supervisor::Supervisor;
-use crate::cli::RunArgs;
 use crate::clock::monotonic_ns;
 use crate::config::Config;
 use crate::model::{Bundle, LoadReport, Model};
 use crate::pipeline::{self, Account, capture::Ended, publish::Publisher};
 use crate::publish::{Limits, Server, socket};
 use crate::service::{notify, reload, signals};
-use crate::settings::Settings;
+use crate::settings::{Refused, RunArgs, Settings};
 use crate::stop::Stop;
 use crate::telemetry::{Health, Metrics, http};
-
-/// Something is configured that can't be had, and waiting won't help: exit status 78, like a bad configuration.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Refused(pub String);
 
 /// How often `systemctl status` gets a new line.
 const STATUS_EVERY: Duration = Duration::from_secs(5);

@@ -2,14 +2,81 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::Args;
+
 use crate::capture::source_spec::SourceSpecError;
 use crate::capture::v4l2::find::Places;
 use crate::capture::{Request, SourceSpec, devices};
-use crate::config::{Config, Flip};
+use crate::config::{self, Config, ConfigError, Flip};
 use crate::model::SEARCH;
 use crate::prepare::PrepareOptions;
 use crate::publish::socket;
-use crate::run::Refused;
+
+/// Something is configured that can't be had, and waiting won't help: exit status 78, like a bad configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
+/// Flags of `milad run` and `milad check`. A flag beats the configuration file.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RunArgs {
+    /// The configuration [default: /etc/milad/milad.toml where it exists]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// v4l2:/dev/video0, v4l2:BY-ID-NAME, usb:VID:PID[:SERIAL], pipe:, clip:FILE.y4m, clip:FOLDER or card:
+    #[arg(long)]
+    pub source: Option<String>,
+    /// A bundle's folder, or its name in ./models or /usr/share/milad/models
+    #[arg(long, value_name = "BUNDLE")]
+    pub bundle: Option<String>,
+    /// The Unix socket that results go out on
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Where metrics are served: ADDRESS:PORT, or off
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<String>,
+    /// Frames from keyframe to keyframe
+    #[arg(long, value_name = "N")]
+    pub interval: Option<u32>,
+    /// End after N frames
+    #[arg(long, value_name = "N")]
+    pub frames: Option<u64>,
+    /// Wait for every frame, and publish the slow network's own predictions on keyframes
+    #[arg(long)]
+    pub sync: bool,
+}
+
+impl RunArgs {
+    /// The configuration in force: the file's, beaten by these flags, checked.
+    pub fn configuration(&self) -> Result<Config, ConfigError> {
+        let standard = PathBuf::from(config::DEFAULT_PATH);
+        let mut config = match &self.config {
+            Some(path) => Config::load(path)?,
+            None if standard.exists() => Config::load(&standard)?,
+            None => Config::default(),
+        };
+        if self.source.is_some() {
+            config.camera.source.clone_from(&self.source);
+        }
+        if self.bundle.is_some() {
+            config.model.bundle.clone_from(&self.bundle);
+        }
+        if self.socket.is_some() {
+            config.results.socket.clone_from(&self.socket);
+        }
+        if let Some(listen) = &self.metrics {
+            config.metrics.listen.clone_from(listen);
+        }
+        if self.interval.is_some() {
+            config.keyframe.interval = self.interval;
+        }
+        if self.sync {
+            config.keyframe.synchronous = Some(true);
+        }
+        config.check(std::path::Path::new("command line"))?;
+        Ok(config)
+    }
+}
 
 /// Everything `milad run` and `milad check` need to know.
 #[derive(Debug, Clone)]
@@ -148,5 +215,25 @@ mod tests {
             config.keyframe.synchronous = Some(!synchronous);
             assert_eq!(Settings::resolve(&config).unwrap().synchronous, !synchronous, "{source}: the user's word");
         }
+    }
+
+    #[test]
+    fn a_flag_beats_the_file() {
+        let folder = std::env::temp_dir().join(format!("milad-cli-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("milad.toml");
+        std::fs::write(&file, "[keyframe]\ninterval = 7\n[camera]\nsource = \"card:\"\n").unwrap();
+        let args = RunArgs { config: Some(file), interval: Some(3), ..RunArgs::default() };
+        let config = args.configuration().unwrap();
+        assert_eq!(config.keyframe.interval, Some(3));
+        assert_eq!(config.camera.source.as_deref(), Some("card:"));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn an_impossible_flag_is_refused_like_an_impossible_key() {
+        let args = RunArgs { interval: Some(0), ..RunArgs::default() };
+        let message = args.configuration().unwrap_err().to_string();
+        assert_eq!(message, "command line: `keyframe.interval` is 0, expected 1 to 10000 frames");
     }
 }

@@ -89,7 +89,10 @@ mod tests {
     #[test]
     fn more_readers_than_the_pipeline_has_cost_an_allocation_and_no_frame() {
         let mut images = Images::new(4, 2);
-        let fill = |pixels: &mut [f32]| -> Result<(), ()> { Ok(pixels.fill(1.0)) };
+        let fill = |pixels: &mut [f32]| -> Result<(), ()> {
+            pixels.fill(1.0);
+            Ok(())
+        };
         let held: Vec<_> = (0..IN_USE + 1).map(|_| images.fill(fill).unwrap()).collect();
         assert_eq!(images.images.len(), held.len());
     }

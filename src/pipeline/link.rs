@@ -167,8 +167,14 @@ impl<T: Send> LinkReceiver<T> {
     pub fn try_receive(&mut self) -> Received<T> {
         let state = match &mut self.0 {
             Receiving::Mailbox { taker, woken } => {
-                // The state of the channel first: a value put before the end is then still found.
-                let state = woken.try_recv();
+                // The state of the channel first: a value put before the end is then still found. Every token is taken, for
+                // one may be of a value that was found before its token came, and would hide the end.
+                let state = loop {
+                    match woken.try_recv() {
+                        Ok(()) => {}
+                        Err(state) => break state,
+                    }
+                };
                 if let Some(value) = taker.take() {
                     return Received::Value(value);
                 }
@@ -176,12 +182,12 @@ impl<T: Send> LinkReceiver<T> {
             }
             Receiving::Channel(receiver) => match receiver.try_recv() {
                 Ok(value) => return Received::Value(value),
-                Err(state) => Err(state),
+                Err(state) => state,
             },
         };
         match state {
-            Err(TryRecvError::Disconnected) => Received::Closed,
-            Ok(()) | Err(TryRecvError::Empty) => Received::Empty,
+            TryRecvError::Disconnected => Received::Closed,
+            TryRecvError::Empty => Received::Empty,
         }
     }
 }
@@ -219,6 +225,17 @@ mod tests {
         let (mut sender, receiver) = link(Policy::Lossless, None);
         drop(receiver);
         assert!(matches!(sender.send(7), Sent::Refused(7)));
+    }
+
+    /// The token of a value that was found before its token came must not hide the end: nobody rings a second time.
+    #[test]
+    fn the_end_is_seen_at_once_although_a_token_is_left() {
+        let (sender, mut receiver) = link::<u8>(Policy::NewestWins, None);
+        if let Sending::Mailbox { wake, .. } = &sender.way {
+            wake.try_send(()).unwrap();
+        }
+        drop(sender);
+        assert!(matches!(receiver.try_receive(), Received::Closed));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::cli::RunArgs;
 use crate::config::Config;
+use crate::settings::RunArgs;
 use crate::telemetry::Metrics;
 
 /// What became of a key that changed.

@@ -116,6 +116,14 @@ impl Wake {
         self.changed.notify_one();
     }
 
+    /// Takes the token, if there is one, and tells whether the sender is still there. (Reading a real channel until it is
+    /// empty or closed comes to the same.)
+    fn drain(&self) -> bool {
+        let mut state = self.state.lock().unwrap();
+        state.0 = false;
+        !state.1
+    }
+
     /// Waits for the token. `false` when the sender is gone and there is none.
     fn recv(&self) -> bool {
         let mut state = self.state.lock().unwrap();
@@ -175,6 +183,44 @@ fn a_receiver_that_waits_gets_the_newest_value_and_then_the_end() {
         };
         let taken: Vec<_> = std::iter::from_fn(&mut receive).collect();
         assert_eq!(receive(), None, "the end comes once and stays");
+        all_arrived(taken, &sending.join().unwrap(), VALUES);
+    });
+}
+
+/// A link's receiver that sits in `poll`: the event is cleared first, then the channel's state is read, then the mailbox. The
+/// sender rings after each value, and after it has closed the link.
+#[test]
+fn a_receiver_in_poll_gets_the_newest_value_and_then_the_end() {
+    const VALUES: usize = 2;
+    loom::model(|| {
+        let (mut putter, mut taker) = mailbox::<usize>();
+        let (wake, event) = (Arc::new(Wake::default()), Arc::new(Wake::default()));
+        let (waking, ringing) = (wake.clone(), event.clone());
+        let sending = thread::spawn(move || {
+            let mut replaced = Vec::new();
+            for value in 1..=VALUES {
+                replaced.extend(putter.put(value));
+                waking.try_send();
+                ringing.try_send();
+            }
+            drop(putter);
+            waking.close();
+            ringing.try_send();
+            replaced
+        });
+        let mut taken = Vec::new();
+        'polling: loop {
+            // `poll` returns for a bell that was rung; `clear` silences it.
+            assert!(event.recv());
+            loop {
+                let open = wake.drain();
+                match taker.take() {
+                    Some(value) => taken.push(value),
+                    None if open => break,
+                    None => break 'polling,
+                }
+            }
+        }
         all_arrived(taken, &sending.join().unwrap(), VALUES);
     });
 }
