@@ -34,7 +34,19 @@ def true_account():
     return buffers, messages, summary
 
 
-def verdicts(folder, buffers, messages, summary):
+def scrapes(captured=30, published=28, dropped=(1, 1), in_flight=0, gaps=1):
+    """A first scrape before the camera came, and the last."""
+    def scrape(captured, published, dropped, in_flight, gaps):
+        counts = [*dropped, *[0] * (20 - len(dropped))]
+        return "".join([f"# TYPE x counter\nmilad_frames_captured_total {captured}\nmilad_driver_gap_frames_total {gaps}\n",
+                        *(f'milad_frames_dropped_total{{stage="s{i // 4}",cause="c{i % 4}"}} {n}\n' for i, n in enumerate(counts)),
+                        f"milad_frames_published_total {published}\nmilad_frames_in_flight {in_flight}\n"])
+    return scrape(0, 0, [], 0, 0), scrape(captured, published, dropped, in_flight, gaps)
+
+
+def verdicts(folder, buffers, messages, summary, scraped=scrapes()):
+    (folder / "metrics-first").write_text(scraped[0])
+    (folder / "metrics-last").write_text(scraped[1])
     (folder / "trace").write_text("\n".join(TRACE.format(**buffer) for buffer in buffers))
     (folder / "results.jsonl").write_text("".join(json.dumps(message) + "\n" for message in messages))
     (folder / "log").write_text("INFO account: " + " ".join(f"{name}={count}" for name, count in summary.items()) + "\n")
@@ -42,7 +54,8 @@ def verdicts(folder, buffers, messages, summary):
     run = judge.Run(folder)
     failed = []
     for check in (judge.ends_well, judge.every_frame_is_accounted_for, judge.every_result_is_of_a_buffer_of_its_own,
-                  judge.sequences_count_captured_frames, judge.keyframes_are_older_than_their_results):
+                  judge.sequences_count_captured_frames, judge.keyframes_are_older_than_their_results,
+                  judge.each_scrape_accounts_for_every_frame):
         try:
             check(run)
         except (AssertionError, TypeError):
@@ -91,6 +104,67 @@ def test_a_wrong_age_and_a_missing_goodbye_fail(tmp_path):
     messages[10]["keyframe"]["age_frames"] += 1
     failed = verdicts(tmp_path, buffers, messages[:-1], summary)
     assert {"keyframes_are_older_than_their_results", "ends_well"} <= set(failed)
+
+
+@pytest.mark.parametrize("falsified", [
+    {"captured": 29}, {"published": 27}, {"dropped": (1, 0)}, {"in_flight": 1},  # one scrape that does not add up
+    {"captured": 31, "in_flight": 1}, {"captured": 30, "published": 29, "dropped": (1,)}, {"gaps": 2},  # more than in the end
+    {"captured": 0, "published": 0, "dropped": ()}, {"published": 0, "in_flight": 28},  # counters that are stuck
+])
+def test_a_scrape_that_does_not_add_up_or_is_stuck_fails(tmp_path, falsified):
+    assert "each_scrape_accounts_for_every_frame" in verdicts(tmp_path, *true_account(), scrapes(**falsified))
+
+
+def test_a_scrape_before_the_end_with_frames_in_flight_passes(tmp_path):
+    assert verdicts(tmp_path, *true_account(), scrapes(captured=29, published=26, in_flight=1)) == []
+
+
+def reconnections():
+    """Three epochs, by the messages and the trace of a run that is judged for its disconnections."""
+    messages = [{"type": "hello"}]
+    for epoch in (1, 2, 3):
+        messages.append({"type": "camera", "state": "up", "epoch": epoch})
+        messages += [{"type": "result", "epoch": epoch} for _ in range(3)]
+        if epoch < 3:
+            messages.append({"type": "camera", "state": "lost", "epoch": epoch, "reason": "gone"})
+            # What was in flight is answered.
+            messages.append({"type": "result", "epoch": epoch})
+    return messages
+
+
+@pytest.mark.parametrize("moved, before", [(6, 8), (9, 6), (None, None)])
+def test_a_result_on_the_wrong_side_of_a_camera_message_fails(tmp_path, moved, before):
+    messages = reconnections()
+    if moved:
+        messages.insert(before, messages.pop(moved))
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(message) + "\n" for message in messages))
+    (tmp_path / "trace").write_text("\n".join(TRACE.format(sequence=n % 4, time=n, flags="MAPPED") for n in range(12)))
+    (tmp_path / "metrics-last").write_text("milad_camera_reconnects_total 2\n")
+    if moved is None:
+        judge.a_camera_that_goes_comes_back_with_a_new_epoch(judge.Run(tmp_path))
+        return
+    with pytest.raises(AssertionError, match="was told"):
+        judge.a_camera_that_goes_comes_back_with_a_new_epoch(judge.Run(tmp_path))
+
+
+def test_a_map_that_differs_by_a_bit_fails(tmp_path):
+    def sent(bits):
+        line = json.dumps({"type": "result", "maps": [{"shape": [1, 2]}], "payload_bytes": 8}).encode() + b"\n"
+        return b'{"type":"hello"}\n{"type":"ok"}\n' + (line + b"\n" * 7 + bits) * 6
+
+    for name in ("nv12", "multi-planar"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "maps").write_bytes(sent(b"a"))
+    (tmp_path / "nv12" / "maps-grey").write_bytes(sent(b"b"))
+    check = judge.however_its_planes_lie_a_picture_gives_the_same_map
+    check(judge.Run(tmp_path / "multi-planar"))
+    (tmp_path / "multi-planar" / "maps").write_bytes(sent(b"b"))
+    with pytest.raises(AssertionError, match="differs"):
+        check(judge.Run(tmp_path / "multi-planar"))
+    (tmp_path / "nv12" / "maps-grey").write_bytes(sent(b"a"))
+    (tmp_path / "multi-planar" / "maps").write_bytes(sent(b"a"))
+    with pytest.raises(AssertionError, match="nothing about colour"):
+        check(judge.Run(tmp_path / "multi-planar"))
 
 
 def test_every_scenario_is_there():
