@@ -134,7 +134,7 @@ def main() -> int:
     parser.add_argument("--milad", default=os.environ.get("MILAD_BIN", str(ROOT / "target/release/milad")))
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--layers", type=int, default=40, help="convolutions added to the slow network")
+    parser.add_argument("--layers", type=int, default=160, help="convolutions added to the slow network")
     parser.add_argument("--limit", type=float, default=1.3)
     args = parser.parse_args()
     ratios = []

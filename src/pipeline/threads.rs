@@ -52,6 +52,8 @@ pub struct Parts {
     pub stop: Stop,
 }
 
+/// The thread that gives way to all others.
+const SLOW: &str = "slow";
 /// How long a network may take to come to its end once the daemon stops: together with the rest, within a second.
 const PATIENCE: Duration = Duration::from_millis(600);
 
@@ -114,6 +116,9 @@ fn spawn<T: Send + 'static>(
     std::thread::Builder::new().name(format!("milad-{name}")).spawn(move || {
         let _guard = guard;
         cores::pin(name, cores.as_deref());
+        if name != SLOW {
+            cores::be_prompt(name);
+        }
         body()
     })
 }
@@ -192,7 +197,7 @@ pub fn start(parts: Parts, options: Options) -> io::Result<Pipeline> {
         };
         let slow = SlowStage { network: slow, nominations, memories: memory_putter, busy, account, stop: stop.clone() };
         others.push(spawn("fast", fast_cores, &stop, move || fast.run())?);
-        others.push(spawn("slow", slow_cores, &stop, move || {
+        others.push(spawn(SLOW, slow_cores, &stop, move || {
             cores::give_way();
             slow.run();
         })?);
