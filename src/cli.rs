@@ -53,7 +53,8 @@ struct WatchArgs {
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    if !matches!(cli.command, None | Some(Command::Run(_))) {
+    // The daemon outlives its terminal, and `watch` has its own way of ending with its reader.
+    if !matches!(cli.command, None | Some(Command::Run(_) | Command::Watch(_))) {
         end_quietly_with_the_reader();
     }
     let result = match cli.command {
@@ -79,7 +80,7 @@ fn watch_results(args: WatchArgs) -> anyhow::Result<()> {
     Ok(watch::run(&watch::Options { socket: args.socket, json: args.json }, &stop)?)
 }
 
-/// `milad bench | head` ends when `head` does, like every tool. The daemon itself outlives its terminal.
+/// `milad bench | head` ends when `head` does, like every tool.
 fn end_quietly_with_the_reader() {
     // SAFETY: SIGPIPE's default action is set before any thread is started; no handler of ours is involved.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
