@@ -6,7 +6,7 @@ use crate::capture::source_spec::{SourceSpec, SourceSpecError};
 use crate::capture::{self, Encoding};
 use crate::model::Bundle;
 use crate::prepare::Prepare;
-use crate::publish::socket;
+use crate::publish::{SocketError, socket};
 use crate::settings::{Refused, RunArgs, Settings};
 use crate::stop::Stop;
 
@@ -32,19 +32,24 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let mode = if settings.synchronous { "synchronous" } else { "asynchronous" };
     println!("keyframes      every {interval} frames, {mode}");
 
-    socket::look(&settings.socket)?;
+    // A configuration is checked beside the daemon that is to take it over: its socket is no fault.
+    let beside = match socket::look(&settings.socket) {
+        Ok(()) => "",
+        Err(SocketError::Live(_)) => " (in use by a running program, for now)",
+        Err(error) => return Err(error.into()),
+    };
     let source: SourceSpec = settings.source.parse().map_err(|error: SourceSpecError| Refused(error.to_string()))?;
     let stop = Stop::new().context("no descriptor for the stop switch")?;
     let source = capture::open(&source, &settings.request, &stop).with_context(|| settings.source.clone())?;
     let camera = source.camera();
     let format = &camera.format;
-    println!("source         {}: {}", settings.source, camera.name);
+    println!("source         {} ({})", settings.source, camera.name);
     println!("granted        {} {}×{}, {}", camera.format_name, format.width, format.height, rate(camera.interval_ns));
     if let Encoding::Raw(_) = format.encoding {
         println!("colour         {:?}, {:?} range", format.colour.matrix, format.colour.range);
     }
     Prepare::new(&camera, &spec.input, &settings.prepare).map_err(Refused)?;
-    println!("results        {}", settings.socket.display());
+    println!("results        {}{beside}", settings.socket.display());
     println!("metrics        {}", config.metrics.listen);
     Ok(())
 }

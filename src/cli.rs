@@ -69,7 +69,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("milad: {error:#}");
+            eprintln!("milad: {}", told(&error));
             ExitCode::from(exit_code(&error))
         }
     }
@@ -86,6 +86,18 @@ fn end_quietly_with_the_reader() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
+/// An error with its causes, each said once: some messages carry the words of their cause already.
+fn told(error: &anyhow::Error) -> String {
+    let mut words = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !words.contains(&cause) {
+            words.push_str(": ");
+            words.push_str(&cause);
+        }
+    }
+    words
+}
+
 /// 78 for what only another configuration or bundle can heal, so that a service manager does not try again; else 1.
 fn exit_code(error: &anyhow::Error) -> u8 {
     let refused = error.is::<ConfigError>()
@@ -99,11 +111,20 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use clap::CommandFactory;
 
     #[test]
     fn the_command_table_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_cause_is_said_once() {
+        let missing = Config::load(std::path::Path::new("/nonexistent.toml")).unwrap_err();
+        assert_eq!(told(&missing.into()).matches("os error").count(), 1);
+        let error = anyhow::anyhow!("no room").context("can't start");
+        assert_eq!(told(&error), "can't start: no room");
     }
 
     #[test]

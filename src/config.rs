@@ -244,7 +244,11 @@ impl Config {
             return refuse("threads.network", threads.to_string(), "1 to 64 threads");
         }
         if self.metrics.listen != "off" && self.metrics.listen.parse::<std::net::SocketAddr>().is_err() {
-            return refuse("metrics.listen", format!("\"{}\"", self.metrics.listen), "\"address:port\" or \"off\"");
+            return refuse(
+                "metrics.listen",
+                format!("\"{}\"", self.metrics.listen),
+                "an IP address and a port, as in \"127.0.0.1:9464\", or \"off\"",
+            );
         }
         Ok(())
     }
@@ -369,7 +373,10 @@ mod tests {
             ("[camera]\ncrop = [0, 0, 0, 9]", "`camera.crop`"),
             ("[camera]\nintrinsics = [0, 1, 2, 3]", "`camera.intrinsics`"),
             ("[threads]\nnetwork = 0", "`threads.network` is 0"),
-            ("[metrics]\nlisten = \"here\"", "`metrics.listen` is \"here\", expected \"address:port\" or \"off\""),
+            (
+                "[metrics]\nlisten = \"here\"",
+                "`metrics.listen` is \"here\", expected an IP address and a port, as in \"127.0.0.1:9464\", or \"off\"",
+            ),
         ] {
             let message = parse(text).unwrap_err();
             assert!(message.contains(expected), "{text}: {message}");

@@ -41,7 +41,7 @@ pub struct RunArgs {
     /// End after N frames
     #[arg(long, value_name = "N")]
     pub frames: Option<u64>,
-    /// Wait for every frame, and publish the slow network's own predictions on keyframes
+    /// Wait for every frame, and publish the slow network's own predictions on keyframes [default: for clips that wait]
     #[arg(long)]
     pub sync: bool,
 }

@@ -25,10 +25,16 @@ pub fn reloader(
 ) -> impl FnMut() + Send + 'static {
     move || match args.configuration() {
         Ok(new) => {
-            for (key, answer) in answers(&in_force, &new) {
+            let answers = answers(&in_force, &new);
+            if answers.is_empty() {
+                log::info!("reload: nothing differs from what is in force");
+            }
+            for (key, answer) in answers {
                 match answer {
                     Answer::Applied => log::info!("reload: {key} applied"),
-                    Answer::NeedsRestart => log::warn!("reload: {key} needs a restart"),
+                    Answer::NeedsRestart => {
+                        log::warn!("reload: {key} needs a restart (`milad check` tells whether it would be taken)")
+                    }
                 }
             }
             if let Some(frames) = new.keyframe.interval {
