@@ -91,7 +91,7 @@ fn follow(client: &mut Client, mode: Mode, stop: &Stop) -> Ended {
         if mode != Mode::Json && now >= next {
             next = now + pause;
             let text = if mode == Mode::Screen {
-                screen.full(clock::monotonic_ns())
+                screen.full(clock::monotonic_ns(), rows(&out))
             } else {
                 screen.line(clock::monotonic_ns())
             };
@@ -119,6 +119,11 @@ fn follow(client: &mut Client, mode: Mode, stop: &Stop) -> Ended {
         }
         screen.take(received.message);
     }
+}
+
+/// How many rows the terminal has now: it may have been resized since the last screen.
+fn rows(out: &impl std::os::fd::AsFd) -> Option<u16> {
+    rustix::termios::tcgetwinsize(out).ok().map(|size| size.ws_row).filter(|rows| *rows > 0)
 }
 
 /// Waits for a message, for `stop`, or for the next screen. Returns whether there is something to read.

@@ -109,12 +109,15 @@ impl Screen {
         out
     }
 
-    /// A whole screen with the control sequences (ECMA-48) that put it in place of the last one.
-    pub fn full(&mut self, now_ns: u64) -> String {
+    /// A whole screen with the control sequences (ECMA-48) that put it in place of the last one. What `rows` of the terminal
+    /// have no room for is left out at the bottom, so that the screen never scrolls.
+    pub fn full(&mut self, now_ns: u64, rows: Option<u16>) -> String {
         // Long lines are cut off at the terminal's edge rather than wrapped.
         let mut out = String::from(if self.drawn { "\x1b[H\x1b[?7l" } else { "\x1b[2J\x1b[H\x1b[?7l" });
         self.drawn = true;
-        for line in self.text(now_ns).lines() {
+        // The last row stays free for the cursor.
+        let room = rows.map_or(usize::MAX, |rows| usize::from(rows.saturating_sub(1)).max(1));
+        for line in self.text(now_ns).lines().take(room) {
             out.push_str(line);
             out.push_str("\x1b[K\r\n");
         }
@@ -244,6 +247,16 @@ mod tests {
     }
 
     #[test]
+    fn a_small_terminal_keeps_the_top_of_the_screen() {
+        let mut screen = watching(41);
+        let whole = screen.full(3 * SECOND, None);
+        let small = screen.full(3 * SECOND, Some(4));
+        assert_eq!(small.matches("\r\n").count(), 3);
+        let first = |text: &str| text.split("\x1b[?7l").nth(1).and_then(|text| text.lines().next()).map(str::to_owned);
+        assert_eq!(first(&small), first(&whole));
+    }
+
+    #[test]
     fn an_old_result_is_called_old() {
         let screen = watching(3);
         assert!(!screen.text(2 * SECOND).contains("NOTHING NEW"));
@@ -271,6 +284,8 @@ mod tests {
         screen.take(Message::Bye { reason: "\x1b]0;x\x07".into() });
         assert!(!screen.goodbye().contains('\x1b'));
         // Its own sequences are only those of a screen.
-        assert!(screen.full(0).starts_with("\x1b[2J\x1b[H") && screen.full(0).starts_with("\x1b[H\x1b[?7l"));
+        assert!(
+            screen.full(0, None).starts_with("\x1b[2J\x1b[H") && screen.full(0, None).starts_with("\x1b[H\x1b[?7l")
+        );
     }
 }
