@@ -1,9 +1,8 @@
 //! `milad infer`: a bundle on a clip, frame by frame, every output written: how a bundle is compared with other engines.
 //!
-//! Without a clock and without threads of its own, so that what it writes depends on the files alone: keyframes are the
-//! frames 0, n, 2n … with n = max(interval, latency, 1), and a keyframe's memory is in force `latency` frames later.
+//! Without a clock and without threads of its own, so that what it writes depends on the files alone. The order of work
+//! is [`crate::sequence`]'s.
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -12,9 +11,10 @@ use tract_onnx::prelude::{TValue, TVec, Tensor};
 
 use crate::capture::source_spec::{ClipSpec, Pace};
 use crate::capture::{self, Frame, Next, Request, SourceSpec};
-use crate::model::{Bundle, Image, Memory, Networks};
+use crate::model::{Bundle, Image};
 use crate::npy;
 use crate::prepare::{Prepare, PrepareOptions};
+use crate::sequence::{AtAgeZero, Schedule, Sequence, Step};
 use crate::stop::Stop;
 
 /// What can be said on the command line.
@@ -69,106 +69,60 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let sides = [1, 3, networks.spec.input.height, networks.spec.input.width];
     make_folder(&args.out, args.force)?;
     let progress = progress();
-    let mut runner = Synchronous::new(networks, interval, args.latency, interval_ns, &args.out);
+    let schedule = Schedule::new(interval, args.latency);
+    let mut sequence = Sequence::new(networks, schedule, interval_ns);
+    let names = Names {
+        slow: sequence.networks.slow.output_names().to_vec(),
+        fast: sequence.networks.fast.output_names().to_vec(),
+    };
+    let mut files = 0;
     loop {
         let raw = match source.next(&stop)? {
             Next::Frame(raw) => raw,
             Next::Bad { driver_sequence, reason } => bail!("frame {driver_sequence}: {reason}"),
             Next::End | Next::Stopped => break,
         };
-        let sequence = runner.frames;
-        let frame = Frame { sequence, epoch: 0, camera: camera.clone(), raw };
+        let number = sequence.frames();
+        let frame = Frame { sequence: number, epoch: 0, camera: camera.clone(), raw };
         let mut image = Tensor::zero::<f32>(&sides)?;
         let mut view = image.to_plain_array_view_mut::<f32>()?;
         let pixels = view.as_slice_mut().context("the image is not dense")?;
-        prepare.run(&frame, pixels).with_context(|| format!("frame {sequence}"))?;
+        prepare.run(&frame, pixels).with_context(|| format!("frame {number}"))?;
         drop(frame);
-        runner.frame(&Image::from(image)).with_context(|| format!("frame {sequence}"))?;
+        let image = Image::from(image);
+        let step = sequence.step(&image, AtAgeZero::Predictions).with_context(|| format!("frame {number}"))?;
+        files += write(&args.out, &step, &names)?;
         progress.inc(1);
     }
     progress.finish_and_clear();
-    ensure!(runner.frames > 0, "clip {}: expected pictures, found none", args.clip.display());
-    eprintln!(
-        "{} frames, {} keyframes: {} files in {}",
-        runner.frames,
-        runner.keyframes,
-        runner.files,
-        args.out.display()
-    );
+    let (frames, keyframes) = (sequence.frames(), sequence.runs().slow);
+    ensure!(frames > 0, "clip {}: expected pictures, found none", args.clip.display());
+    eprintln!("{frames} frames, {keyframes} keyframes: {files} files in {}", args.out.display());
     Ok(())
 }
 
-/// The synchronous order of work, on frames that come one after the other.
-struct Synchronous<'a> {
-    networks: Networks,
-    period: u64,
-    latency: u64,
-    interval_ns: f64,
-    out: &'a Path,
-    memory: Memory,
-    /// Memories that come into force at a later frame.
-    coming: VecDeque<(u64, Memory)>,
-    frames: u64,
-    keyframes: u64,
-    files: u64,
+/// Names of all outputs.
+struct Names {
+    slow: Vec<String>,
+    fast: Vec<String>,
 }
 
-impl<'a> Synchronous<'a> {
-    fn new(networks: Networks, interval: u32, latency: u32, interval_ns: f64, out: &'a Path) -> Synchronous<'a> {
-        let memory = networks.initial.clone();
-        Synchronous {
-            networks,
-            // There is one slow network, and it takes `latency` frames.
-            period: u64::from(interval.max(latency).max(1)),
-            latency: u64::from(latency),
-            interval_ns,
-            out,
-            memory,
-            coming: VecDeque::new(),
-            frames: 0,
-            keyframes: 0,
-            files: 0,
-        }
-    }
-
-    fn frame(&mut self, image: &Image) -> anyhow::Result<()> {
-        let number = self.frames;
-        let captured_ns = (number as f64 * self.interval_ns).round() as u64;
-        let is_keyframe = number.is_multiple_of(self.period);
-        if is_keyframe {
-            // The memory that this frame itself sees does not matter here: what it leaves behind does not depend on memory.
-            let keys = match self.networks.fast.gives_keys() {
-                true => {
-                    let outputs = self.networks.fast.run_all(image, &self.memory, captured_ns)?;
-                    self.networks.fast.sort(&outputs)?.keys
-                }
-                false => Default::default(),
-            };
-            let (outputs, memory) = self.networks.slow.run_all(image, keys, captured_ns)?;
-            let names = self.networks.slow.output_names().to_vec();
-            self.write("slow", &names, &outputs)?;
-            self.coming.push_back((number + self.latency, memory));
-            self.keyframes += 1;
-        }
-        while self.coming.front().is_some_and(|(from, _)| *from <= number) {
-            let Some((_, memory)) = self.coming.pop_front() else { break };
-            self.memory = memory;
-        }
-        let outputs = self.networks.fast.run_all(image, &self.memory, captured_ns)?;
-        let names = self.networks.fast.output_names().to_vec();
-        self.write("fast", &names, &outputs)?;
-        self.frames += 1;
-        Ok(())
-    }
-
-    fn write(&mut self, network: &str, names: &[String], outputs: &TVec<TValue>) -> anyhow::Result<()> {
+/// Writes all outputs of a frame; returns how many files that were.
+fn write(out: &Path, step: &Step, names: &Names) -> anyhow::Result<usize> {
+    let mut files = 0;
+    let mut write = |network: &str, names: &[String], outputs: &TVec<TValue>| -> anyhow::Result<()> {
         for (name, tensor) in names.iter().zip(outputs) {
-            let file = self.out.join(format!("{:06}.{network}.{name}.npy", self.frames));
+            let file = out.join(format!("{:06}.{network}.{name}.npy", step.number));
             npy::write(&file, tensor).with_context(|| format!("{}: cannot be written", file.display()))?;
-            self.files += 1;
+            files += 1;
         }
         Ok(())
+    };
+    if let Some(outputs) = &step.slow {
+        write("slow", &names.slow, outputs)?;
     }
+    write("fast", &names.fast, &step.fast)?;
+    Ok(files)
 }
 
 /// Makes the folder, or makes sure that it is empty.

@@ -19,6 +19,7 @@ pub mod pipeline;
 pub mod prepare;
 pub mod publish;
 pub mod run;
+pub mod sequence;
 pub mod service;
 pub mod settings;
 pub mod stop;

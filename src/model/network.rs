@@ -127,6 +127,17 @@ impl SlowNetwork {
         Ok((outputs, memory))
     }
 
+    /// Sorts out the predictions among the outputs of [`SlowNetwork::run_all`].
+    pub fn sort(&self, outputs: &[TValue]) -> Result<Prediction, RunError> {
+        Ok(Prediction { tasks: pick("slow", outputs, &self.wiring.slow_tasks)? })
+    }
+
+    /// Its predictions alone: no memory is made, and none is kept.
+    pub fn predict(&mut self, image: &Image) -> Result<Prediction, RunError> {
+        let outputs = self.plan.run(tvec![image.clone().into_tvalue()])?;
+        self.sort(&outputs)
+    }
+
     /// As [`SlowNetwork::run_all`], telling `observe` of each node of the slow network and the seconds that it took.
     pub(crate) fn run_timed(
         &mut self,
@@ -201,7 +212,7 @@ impl SlowNetwork {
 impl Slow for SlowNetwork {
     fn run(&mut self, image: &Image, keys: Keys, captured_ns: u64) -> Result<SlowRun, RunError> {
         let (outputs, memory) = self.run_all(image, keys, captured_ns)?;
-        Ok(SlowRun { prediction: Prediction { tasks: pick("slow", &outputs, &self.wiring.slow_tasks)? }, memory })
+        Ok(SlowRun { prediction: self.sort(&outputs)?, memory })
     }
 
     fn reset(&mut self) {
