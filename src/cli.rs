@@ -9,7 +9,7 @@ use crate::capture::{SourceError, devices};
 use crate::config::{self, ConfigError};
 use crate::publish::SocketError;
 use crate::settings::{Refused, RunArgs};
-use crate::{bench, check, infer, run, watch};
+use crate::{bench, check, infer, run, scene, watch};
 
 /// Dense predictions (segmentation, depth, surface normals) for every camera frame, at low latency.
 ///
@@ -37,6 +37,8 @@ enum Command {
     Infer(infer::Args),
     /// Times a bundle's networks, node by node
     Bench(bench::Args),
+    /// Writes rendered clips with their exact truth
+    Scene(scene::Args),
 }
 
 /// Flags of `milad watch`.
@@ -65,6 +67,7 @@ pub fn main() -> ExitCode {
         Some(Command::Devices(args)) => devices::run(&args),
         Some(Command::Infer(args)) => infer::run(args),
         Some(Command::Bench(args)) => bench::run(args),
+        Some(Command::Scene(args)) => scene::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

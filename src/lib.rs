@@ -19,6 +19,8 @@ pub mod pipeline;
 pub mod prepare;
 pub mod publish;
 pub mod run;
+pub mod scene;
+pub mod seeds;
 pub mod sequence;
 pub mod service;
 pub mod settings;

@@ -9,6 +9,7 @@ mod clients;
 mod daemon;
 mod metrics;
 mod samples;
+mod scene;
 mod sockets;
 mod sources;
 mod support;
