@@ -1,0 +1,143 @@
+"""A bundle's ONNX files on a clip, frame after frame, by onnxruntime: docs/BUNDLE.md, "When a keyframe comes into force", to the letter.
+
+This is the cross-check of `milad eval`, so it shares no code with the daemon; and it runs what the daemon need not: bundles whose fast
+network uses operators that only onnxruntime has, and folders with a slow network alone.
+"""
+
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from . import macs
+
+Arrays = dict[str, NDArray]
+MODES = ("mila", "slow", "fast", "copy")
+
+
+def session(model: Path | bytes, threads: int = 1) -> onnxruntime.InferenceSession:
+    """On the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is published for a frame."""
+
+    frame: int
+    outputs: Arrays | None
+    """`task.*`; None where there is nothing to publish yet."""
+    age: int | None
+    """Frames since the keyframe that it rests on; None where it rests on none."""
+    keyframe: bool
+    """Whether this frame is one."""
+
+
+class Networks:
+    """The networks of a bundle's folder; `fast.onnx` may be missing where only `slow` and `copy` are asked for."""
+
+    def __init__(self, folder: Path, threads: int = 1):
+        file = folder / "bundle.toml"
+        if not file.is_file():
+            raise ValueError(f"{folder}: expected a bundle, found no bundle.toml; give a folder as docs/BUNDLE.md describes it")
+        self.folder, self.toml = folder, tomllib.loads(file.read_text(encoding="utf-8"))
+        self.slow, self.fast = (
+            session(folder / f"{name}.onnx", threads) if (folder / f"{name}.onnx").is_file() else None for name in ("slow", "fast")
+        )
+        self.inputs = {value.name: value.shape for value in self.fast.get_inputs()} if self.fast else {}
+        self.memory = [name for name in self.inputs if name not in ("image", "valid", "age")]
+
+    @property
+    def tasks(self) -> list[dict]:
+        """The tables `[[task]]`."""
+        return self.toml["task"]
+
+    def macs(self, mode: str, interval: int, latency: int) -> dict[str, float]:
+        """Multiply-accumulates of each network's run, and the mean a frame in a mode: fast runs on every frame, keyframes included."""
+        each = {
+            name: macs.count((self.folder / f"{name}.onnx").read_bytes()) if (self.folder / f"{name}.onnx").is_file() else 0
+            for name in ("slow", "fast")
+        }
+        n = period(interval, latency)
+        mean = {"slow": each["slow"], "fast": each["fast"], "copy": each["slow"] / n, "mila": each["slow"] / n + each["fast"]}
+        return each | {"mean": mean[mode]}
+
+    def run_slow(self, image: NDArray) -> Arrays:
+        """Every output of `slow.onnx`."""
+        return _run(self._present("slow"), {"image": image})
+
+    def run_fast(self, image: NDArray, keyframes: list[tuple[int, Arrays]], now: int) -> Arrays:
+        """Every output of `fast.onnx`; `keyframes`: number and memory of those in force, the newest first."""
+        network, feeds = self._present("fast"), {"image": image}
+        for name, shape in self.inputs.items():
+            if name == "image":
+                continue
+            feeds[name] = np.full(shape, -1.0 if name == "age" else 0.0, np.float32)
+            for t, (number, memory) in enumerate(keyframes[: shape[0]]):
+                feeds[name][t] = {"age": now - number, "valid": 1.0}[name] if name in ("age", "valid") else memory[name][0]
+        return _run(network, feeds)
+
+    def keyframe(self, image: NDArray) -> tuple[Arrays, Arrays]:
+        """The slow network's outputs, and the memory of this frame."""
+        slow, own = self.run_slow(image), {}
+        if any(name not in slow for name in self.memory):
+            own = self.run_fast(image, [], 0)
+        return slow, {name: slow[name] if name in slow else own[f"next.{name}"] for name in self.memory}
+
+    def _present(self, name: str) -> onnxruntime.InferenceSession:
+        network = getattr(self, name)
+        if network is None:
+            raise ValueError(f"{self.folder}: expected {name}.onnx for this mode, found none; export it, or ask for another mode")
+        return network
+
+
+def _run(network: onnxruntime.InferenceSession, feeds: Arrays) -> Arrays:
+    names = [output.name for output in network.get_outputs()]
+    return dict(zip(names, network.run(names, feeds)))
+
+
+def _tasks(outputs: Arrays) -> Arrays:
+    return {name: array for name, array in outputs.items() if name.startswith("task.")}
+
+
+def period(interval: int, latency: int) -> int:
+    """Frames from keyframe to keyframe: there is one slow network, and it takes `latency` frames."""
+    return max(interval, latency, 1)
+
+
+def answers(networks: Networks, images: Iterable[NDArray], mode: str, interval: int, latency: int) -> Iterator[Answer]:
+    """What is published, frame by frame.
+
+    `slow`: the slow network on every frame, at no delay. `fast`: the fast network that never sees a keyframe. `copy`: the newest finished
+    keyframe's result. `mila`: the fast network with the newest finished keyframe's memory, but the slow network's own result where
+    the frame is itself that keyframe (latency 0)."""
+    if mode not in MODES:
+        raise ValueError(f"a mode out of {', '.join(MODES)} is expected, found {mode!r}")
+    n = period(interval, latency)
+    coming: list[tuple[int, Arrays, Arrays]] = []
+    in_force: list[tuple[int, Arrays]] = []
+    result: Arrays | None = None
+    for number, image in enumerate(images):
+        is_keyframe = mode in ("mila", "copy") and number % n == 0
+        if mode == "slow":
+            yield Answer(number, _tasks(networks.run_slow(image)), 0, True)
+            continue
+        if is_keyframe:
+            slow, memory = networks.keyframe(image) if mode == "mila" else (networks.run_slow(image), {})
+            coming.append((number, _tasks(slow), memory))
+        while coming and coming[0][0] + latency <= number:
+            key, result, memory = coming.pop(0)
+            in_force = [(key, memory), *in_force][:8]
+        age = number - in_force[0][0] if in_force else None
+        if mode == "copy" or (mode == "mila" and age == 0):
+            yield Answer(number, result, age, is_keyframe)
+        else:
+            yield Answer(number, _tasks(networks.run_fast(image, in_force, number)), age, is_keyframe)
