@@ -1,10 +1,13 @@
-"""`python -m milad_recipe tiny --out tests/bundles [--check]`: writes the tiny bundles, or tells whether they are what the recipe makes."""
+"""`python -m milad_recipe train …` trains networks and writes a bundle; `tiny …` writes the tests' bundles, or checks them."""
 
 import argparse
 import filecmp
 import sys
 import tempfile
 from pathlib import Path
+
+from . import train
+from .config import RecipeError
 
 
 def main() -> int:
@@ -13,7 +16,14 @@ def main() -> int:
     tiny = commands.add_parser("tiny", help="write the tiny untrained bundles that the tests use")
     tiny.add_argument("--out", type=Path, required=True, help="folder of the bundles")
     tiny.add_argument("--check", action="store_true", help="write nothing; fail where a file differs from what would be written")
+    train.add_command(commands)
     arguments = parser.parse_args()
+    if arguments.command == "train":
+        try:
+            return train.run(arguments)
+        except RecipeError as error:
+            print(f"milad_recipe: {error}", file=sys.stderr)
+            return 1
     return check(arguments.out) if arguments.check else write(arguments.out)
 
 

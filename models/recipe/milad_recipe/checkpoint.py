@@ -1,0 +1,51 @@
+"""What a stage leaves behind: written whole or not at all, read as numbers only, and refused where it belongs to another configuration."""
+
+import os
+from pathlib import Path
+
+import torch
+
+from .config import RecipeError
+
+
+def save(path: Path, digest: str, state: dict) -> None:
+    """`state` holds tensors, numbers, texts, and lists and dicts of them."""
+    write(path, lambda partial: torch.save({"digest": digest, **state}, partial))
+
+
+def load(path: Path, digest: str, what: str) -> dict | None:
+    """The state saved in `path`, or None where there is no such file. `what` names the stage to run again."""
+    if not path.is_file():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        found = state["digest"]
+    except Exception as error:  # torch raises whatever the file's bytes lead it to
+        raise RecipeError(f"{path}: expected a checkpoint of stage {what}, found a file that cannot be read ({type(error).__name__}); remove it and run --stage {what}") from None
+    if found != digest:
+        raise RecipeError(
+            f"{path}: expected a checkpoint of this configuration ({digest}), found one of another ({found}); "
+            f"put the configuration back, choose another --work, or remove the file and run --stage {what} again"
+        )
+    return state
+
+
+def need(path: Path, digest: str, what: str) -> dict:
+    """As `load`, but the file must be there."""
+    state = load(path, digest, what)
+    if state is None:
+        raise RecipeError(f"{path}: expected what stage {what} leaves, found no such file; run --stage {what} first")
+    return state
+
+
+def write(path: Path, writer) -> None:
+    """Calls `writer` with a temporary name in the same folder, then renames: a reader sees the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        writer(partial)
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

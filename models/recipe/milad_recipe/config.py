@@ -1,0 +1,205 @@
+"""One configuration file for a whole training run: what may stand in it, its defaults, and what went wrong in it in one sentence.
+
+Every stage's checkpoint carries a digest of the parts of the configuration that it depends on (`Config.digest`).
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .worlds import CLASSES
+
+
+class RecipeError(Exception):
+    """Something a user can put right: one sentence that says what was expected, what was found, what to do."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Clips rendered for training. Seeds are half-open ranges; those below 1,000,000 train, below 2,000,000 tune, the rest only report."""
+
+    train: tuple[int, int] = (0, 600)
+    tune: tuple[int, int] = (1_000_000, 1_000_016)
+    frames: int = 24
+    far: float = 80.0
+    """Metres: what is farther, the sky too, counts as this far."""
+    near: float = 0.2
+    at_least: int = 1
+    """Training starts when so many clips are there; clips that come later are found every minute."""
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Changes to a training picture: the most that each may be, 0 for none."""
+
+    flip: bool = True
+    gain: float = 0.25
+    gamma: float = 0.2
+    colour: float = 0.1
+    noise: float = 0.02
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Weights of the task losses, 0 for none."""
+
+    segmentation: float = 1.0
+    rare: float = 0.25
+    """Classes weigh their share of pixels to the power of minus this."""
+    jaccard: float = 0.5
+    depth: float = 2.0
+    depth_gradient: float = 1.0
+    sky: float = 0.1
+    """Of the depth loss where there is sky."""
+    normals: float = 1.5
+
+
+@dataclass(frozen=True)
+class Training:
+    """The schedule of one network: AdamW, linear warm-up, cosine to nothing, averaged weights."""
+
+    samples: int = 200_000
+    minutes: float = 0.0
+    """If not 0: the schedule also runs out with time, whichever is first. Time spent before an interruption counts."""
+    batch: int = 32
+    rate: float = 2e-3
+    weight_decay: float = 0.02
+    warm_up: float = 0.03
+    """Share of the schedule."""
+    average: float = 0.999
+    """Decay of the averaged weights, a step."""
+    clip: float = 5.0
+    """Largest norm of the gradient."""
+    workers: int = 0
+    """Processes on a CPU, one thread each; 0: one a core."""
+    seed: int = 1
+    validate_every: int = 500
+    """Steps."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Channels and blocks of the slow network. Defaults: 1.75 GMAC and 4.5 million weights at 128×256."""
+
+    stem: int = 32
+    channels: tuple[int, ...] = (64, 128, 192)
+    """At strides 4, 8, 16."""
+    blocks: tuple[int, ...] = (3, 5, 4)
+    dilations: tuple[int, ...] = (1, 1, 2, 2)
+    """Of the blocks at stride 16, over again when there are more blocks."""
+    decoder: int = 2
+    """3×3 convolutions at stride 8 before the last one."""
+    feature: int = 64
+    """Channels of the stride-8 feature: what a keyframe leaves behind."""
+    skip: int = 48
+    trunk: int = 32
+
+
+@dataclass(frozen=True)
+class Slow:
+    sizes: Sizes = field(default_factory=Sizes)
+    training: Training = field(default_factory=Training)
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of a configuration file."""
+
+    name: str = "street"
+    world: str = "street"
+    width: int = 256
+    height: int = 128
+    data: Data = field(default_factory=Data)
+    augment: Augment = field(default_factory=Augment)
+    losses: Losses = field(default_factory=Losses)
+    slow: Slow = field(default_factory=Slow)
+
+    @property
+    def tasks(self) -> dict[str, int]:
+        """Output channels by task."""
+        return {"segmentation": len(CLASSES[self.world]), "depth": 1, "normals": 3}
+
+    def digest(self, *parts: str) -> str:
+        """Of what a stage's result depends on: names such as `slow.sizes`. How long it trains, and on how many cores, is left out."""
+        chosen = {part: _plain(_get(self, part)) for part in ("world", "width", "height", *parts)}
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
+
+
+_NOT_IN_DIGEST = {"samples", "minutes", "workers", "validate_every", "train", "tune", "at_least"}
+
+
+def load(path: Path, changes: list[str] = ()) -> Config:
+    """The configuration in `path`, with `changes` such as `slow.training.samples=1000` made to it."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: expected a configuration file, found none; models/recipe/street.toml is one to start from") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: expected TOML, found {error}; put that right") from None
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals:
+            raise RecipeError(f"--set {change}: expected key=value, found no '='; write for example --set slow.training.samples=1000")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        *parents, last = key.split(".")
+        place = table
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    config = _build(Config, table, str(path), "")
+    if config.world not in CLASSES:
+        raise RecipeError(f"{path}: world: expected one of {', '.join(CLASSES)}, found {config.world!r}; name one of them")
+    return config
+
+
+def _build(kind, table, path, prefix):
+    """A dataclass of a table, checked key by key."""
+    if not isinstance(table, dict):
+        raise RecipeError(f"{path}: {prefix.rstrip('.')}: expected a table, found {table!r}; write [{prefix.rstrip('.')}]")
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for key, value in table.items():
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, 1)
+            advice = f"did you mean {prefix}{near[0]}?" if near else f"remove it; known are {', '.join(hints)}"
+            raise RecipeError(f"{path}: expected a known key, found {prefix}{key}; {advice}")
+        values[key] = _value(hints[key], value, path, f"{prefix}{key}")
+    return kind(**values)
+
+
+def _value(kind, value, path, key):
+    if dataclasses.is_dataclass(kind):
+        return _build(kind, value, path, f"{key}.")
+    if typing.get_origin(kind) is tuple:
+        items = typing.get_args(kind)
+        fits = isinstance(value, list) and (items[-1] is Ellipsis or len(value) == len(items))
+        if fits:
+            return tuple(_value(items[0], item, path, key) for item in value)
+    elif kind is float and type(value) in (int, float):
+        return float(value)
+    elif isinstance(kind, type) and type(value) is kind:
+        return value
+    name = str(kind) if isinstance(kind, types.GenericAlias) else kind.__name__
+    raise RecipeError(f"{path}: {key}: expected {name}, found {value!r}; put a value of that kind there")
+
+
+def _get(config, part):
+    for name in part.split("."):
+        config = getattr(config, name)
+    return config
+
+
+def _plain(value):
+    """For the digest: nested dicts without what does not change a result's meaning."""
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.name not in _NOT_IN_DIGEST}
+    return value

@@ -1,0 +1,145 @@
+"""The training loop of every network: schedule, averaged weights, checkpoints every two minutes and at SIGTERM, log and curves."""
+
+import copy
+import math
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from . import checkpoint
+from .config import Training
+from .progress import Bar, Log, curves
+from .team import Team
+
+CHECKPOINT_SECONDS = 120
+LOG_STEPS = 20
+
+
+class Loop:
+    """Trains `network` in `folder`; goes on where it was interrupted.
+
+    `groups`: parameters and the factor of their rate. What it leaves in `checkpoint.pt` under `average` are the averaged weights.
+    """
+
+    def __init__(self, stage: str, folder: Path, digest: str, training: Training, network: nn.Module, team: Team, groups=None):
+        self.stage, self.folder, self.digest, self.training, self.network, self.team = stage, folder, digest, training, network, team
+        groups = groups or [(list(network.parameters()), 1.0)]
+        self.factors = [factor for _, factor in groups]
+        self.parameters = [p for group, _ in groups for p in group]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": group} for group, _ in groups], training.rate, betas=(0.9, 0.99), weight_decay=training.weight_decay, fused=True
+        )
+        self.averaged = copy.deepcopy(network).requires_grad_(False)
+        self.step, self.elapsed, self.asked, self.stopping = 0, 0.0, False, False
+        self.log = Log(folder / "log.jsonl")
+        team.same(list(network.parameters()) + list(network.buffers()))
+        self._resume()
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def samples(self) -> int:
+        """Seen by the whole team."""
+        return self.step * self.training.batch
+
+    def _resume(self) -> None:
+        state = checkpoint.load(self.path, self.digest, self.stage)
+        if state is not None:
+            self.network.load_state_dict(state["network"])
+            self.averaged.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.elapsed = state["step"], state["elapsed"]
+
+    def save(self) -> None:
+        """Rank 0 writes where training stands."""
+        if self.team.rank == 0:
+            state = {"stage": self.stage, "step": self.step, "samples": self.samples, "elapsed": self.elapsed, "done": self.done}
+            state |= {"network": self.network.state_dict(), "average": self.averaged.state_dict(), "optimizer": self.optimizer.state_dict()}
+            checkpoint.save(self.path, self.digest, state)
+            curves(self.log, self.folder / "curves.png")
+
+    @property
+    def share(self) -> float:
+        """Of the schedule that lies behind: by samples or by time, whichever is further."""
+        by_time = self.elapsed / (60 * self.training.minutes) if self.training.minutes else 0.0
+        return min(max(self.samples / self.training.samples, by_time), 1.0)
+
+    @property
+    def done(self) -> bool:
+        return self.share >= 1.0
+
+    def run(self, losses: Callable[[int], dict[str, Tensor]], validate: Callable[[nn.Module], dict]) -> None:
+        """`losses(items)` draws a batch of so many items and gives its weighted losses; `validate(network)` gives figures for the log."""
+        previous = signal.signal(signal.SIGTERM, self._stop)
+        bar, saved, smooth = Bar(self.stage), time.monotonic(), None
+        share_of_batch = max(self.training.batch // self.team.size, 1)
+        share = self.share
+        try:
+            while share < 1.0 and not self.stopping:
+                started = time.monotonic()
+                rate = self._rate(share)
+                for group, factor in zip(self.optimizer.param_groups, self.factors):
+                    group["lr"] = rate * factor
+                self.network.train()
+                found = losses(share_of_batch)
+                total = sum(found.values())
+                self.optimizer.zero_grad(set_to_none=True)
+                total.backward()
+                numbers = torch.stack([value.detach().float().cpu() for value in found.values()])
+                extra = self.team.average(self.parameters, torch.cat([numbers, torch.tensor([float(self.asked), self.share])]))
+                norm = nn.utils.clip_grad_norm_(self.parameters, self.training.clip)
+                if math.isfinite(float(norm)):
+                    self.optimizer.step()
+                    self._average()
+                self.step += 1
+                # Everyone must agree on when to end: on what anyone was told, and on the mean of the clocks.
+                self.stopping = bool(extra[-2] > 0)
+                self.elapsed += time.monotonic() - started
+                share = max(float(extra[-1]), self.samples / self.training.samples)
+                now = float(total.detach())
+                smooth = now if smooth is None else smooth + 0.05 * (now - smooth)
+                if self.team.rank == 0:
+                    self._report(bar, found, extra, rate, smooth, share)
+                    if self.step % self.training.validate_every == 0:
+                        self.log.write(step=self.step, samples=self.samples, validation=validate(self.averaged.eval()))
+                    if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                        self.save()
+                        saved = time.monotonic()
+            if self.team.rank == 0 and not self.stopping:
+                self.log.write(step=self.step, samples=self.samples, elapsed=self.elapsed, validation=validate(self.averaged.eval()))
+            self.save()
+            if self.team.rank == 0:
+                bar.show(share, "stopped, saved" if self.stopping else "done", last=True)
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+        if self.stopping:
+            raise SystemExit(0)
+
+    def _stop(self, *_) -> None:
+        self.asked = True
+
+    def _rate(self, share: float) -> float:
+        rising = share / self.training.warm_up if self.training.warm_up else 1.0
+        if rising < 1.0:
+            return self.training.rate * max(rising, 0.01)
+        return self.training.rate * 0.5 * (1 + math.cos(math.pi * (share - self.training.warm_up) / (1 - self.training.warm_up)))
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.training.average, (1 + self.step) / (10 + self.step))
+        pairs = list(zip(self.averaged.parameters(), self.network.parameters())) + list(zip(self.averaged.buffers(), self.network.buffers()))
+        floats = [(a, b) for a, b in pairs if a.is_floating_point()]
+        torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], 1 - decay)
+
+    def _report(self, bar, found, extra, rate, smooth, share) -> None:
+        speed = self.samples / max(self.elapsed, 1e-9)
+        bar.show(share, f"step {self.step}, loss {smooth:.4f}, {speed:.0f} samples/s")
+        if self.step % LOG_STEPS == 0:
+            numbers = {name: round(float(value), 5) for name, value in zip(found, extra)}
+            self.log.write(step=self.step, samples=self.samples, elapsed=round(self.elapsed, 1), rate=rate, losses=numbers)

@@ -1,0 +1,58 @@
+"""The slow network: a residual network down to stride 16, a decoder back to stride 8, the heads. It runs on keyframes only.
+
+It gives the predictions and, for the fast network, its stride-8 feature as `value.shared` with two coordinate channels after it,
+so that attention brings along where it looked. Sizes: see `config.Sizes`; a plain network on every frame is the same, smaller.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from .blocks import Block, Context, ConvBn, Heads, double, initialise
+from .config import Sizes
+
+STRIDE = 8
+"""Of the feature that attention carries."""
+
+
+def coordinates(height: int, width: int) -> Tensor:
+    """[1, 2, H, W]: column, then row, in cells from the middle of the map, an eighth of a cell's worth each: within ±2 for 16×32."""
+    columns = (torch.arange(width) - (width - 1) / 2) / 8
+    rows = (torch.arange(height) - (height - 1) / 2) / 8
+    return torch.stack([columns.expand(height, width), rows[:, None].expand(height, width)])[None]
+
+
+class SlowNetwork(nn.Module):
+    """`image` → `task.*`, `value.shared`. `tasks`: channels by task."""
+
+    def __init__(self, sizes: Sizes, tasks: dict[str, int], height: int, width: int, memory: bool = True):
+        super().__init__()
+        at_4, at_8, at_16 = sizes.channels
+        self.stem = nn.Sequential(ConvBn(3, sizes.stem, stride=2), ConvBn(sizes.stem, at_4, stride=2))
+        self.stage_4 = nn.Sequential(*[Block(at_4, at_4) for _ in range(sizes.blocks[0])])
+        self.stage_8 = nn.Sequential(*[Block(at_8 if i else at_4, at_8, 1 if i else 2) for i in range(sizes.blocks[1])])
+        rates = [sizes.dilations[i % len(sizes.dilations)] for i in range(sizes.blocks[2])]
+        self.stage_16 = nn.Sequential(
+            *[Block(at_16 if i else at_8, at_16, 1 if i else 2, rate) for i, rate in enumerate(rates)], Context(at_16)
+        )
+        self.top = nn.Conv2d(at_16, at_8, 1)
+        self.lateral = ConvBn(at_8, at_8, 1)
+        self.decoder = nn.Sequential(*[ConvBn(at_8, at_8) for _ in range(sizes.decoder)], ConvBn(at_8, sizes.feature))
+        self.skip = ConvBn(at_4, sizes.skip, 1)
+        self.heads = Heads(sizes.feature, sizes.skip, sizes.trunk, tasks)
+        self.memory = memory
+        self.register_buffer("coordinates", coordinates(height // STRIDE, width // STRIDE), persistent=False)
+        initialise(self)
+
+    def features(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The stride-8 feature and the stride-4 skip."""
+        at_4 = self.stage_4(self.stem(image))
+        at_8 = self.stage_8(at_4)
+        up = double(self.top(self.stage_16(at_8)))
+        return self.decoder(self.lateral(at_8) + up), self.skip(at_4)
+
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        feature, skip = self.features(inputs["image"])
+        outputs = self.heads(feature, skip)
+        if self.memory:
+            outputs["value.shared"] = torch.cat([feature, self.coordinates.expand(len(feature), -1, -1, -1)], 1)
+        return outputs
