@@ -142,7 +142,7 @@ class Normals:
         below = np.cumsum(self.histogram)
         bin_ = int(np.searchsorted(below, count / 2))
         inside = (count / 2 - (below[bin_] - self.histogram[bin_])) / self.histogram[bin_]
-        return (bin_ + inside) / BINS_A_DEGREE
+        return float(bin_ + inside) / BINS_A_DEGREE
 
     def state(self) -> NDArray:
         """All sums as one vector."""

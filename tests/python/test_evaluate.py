@@ -1,0 +1,200 @@
+"""The recipe's evaluation: against the tests' own oracle of the sequence, against numbers computed plainly from what `milad infer`
+writes, and against `milad eval`."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from conftest import BUNDLES
+from milad_recipe import tiny
+from milad_recipe.datasets import open_clips
+from milad_recipe.evaluate import evaluate, measure
+from milad_recipe.pictures import pictures
+from milad_recipe.sequence import Networks, answers
+from milad_recipe.tiny import Design
+from oracle import Oracle
+
+HEIGHT, WIDTH, FRAMES, CLASSES = 32, 64, 11, 4
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Two packed clips whose truth follows the picture, so that figures are neither nothing nor all."""
+    root, random = tmp_path_factory.mktemp("packed"), np.random.default_rng(1)
+    for seed in (1, 2):
+        rgb = pictures(HEIGHT, WIDTH, FRAMES, seed)
+        light = rgb.astype(np.float32).mean(3)
+        folder = root / f"{seed:07}"
+        folder.mkdir()
+        np.save(folder / "rgb.npy", rgb)
+        np.save(folder / "class.npy", np.clip(light // 40, 0, CLASSES - 1).astype(np.uint8))
+        depth = np.exp(light / 100).astype(np.float16)
+        depth[:, :3] = np.inf
+        np.save(folder / "depth.npy", depth)
+        normals = random.normal(size=(FRAMES, 3, HEIGHT, WIDTH))
+        normals[:, 2] += 3
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+        normals[:, :, :3] = 0
+        np.save(folder / "normals.npy", np.rint(normals * 127).astype(np.int8))
+        np.save(folder / "flow.npy", np.full((FRAMES, 2, HEIGHT, WIDTH), 0.6, np.float16))
+    return root
+
+
+@pytest.mark.parametrize("name", ["plain", "multi-frame", "fast-keys", "task-specific"])
+@pytest.mark.parametrize("interval, latency", [(3, 0), (3, 2), (1, 4)])
+def test_answers_follow_the_rule_for_keyframes(name, interval, latency):
+    oracle, networks = Oracle(BUNDLES / name), Networks(BUNDLES / name)
+    images = [oracle.image(picture) for picture in pictures(HEIGHT, WIDTH, 8, 3)]
+    expected = dict(oracle.run(images, interval, latency))
+    period = max(interval, latency, 1)
+    for answer in answers(networks, images, "mila", interval, latency):
+        key = max((k for k in range(0, answer.frame + 1, period) if k + latency <= answer.frame), default=None)
+        assert answer.age == (None if key is None else answer.frame - key)
+        assert answer.keyframe == (answer.frame % period == 0)
+        source = "slow" if answer.age == 0 else "fast"
+        names = [file for file in expected if file.startswith(f"{answer.frame:06}.{source}.task.")]
+        assert sorted(answer.outputs) == sorted(file.removeprefix(f"{answer.frame:06}.{source}.").removesuffix(".npy") for file in names)
+        for file in names:
+            output = file.removeprefix(f"{answer.frame:06}.{source}.").removesuffix(".npy")
+            assert np.array_equal(answer.outputs[output], expected[file]), file
+
+
+def test_other_modes_answer_with_what_they_say():
+    oracle, networks = Oracle(BUNDLES / "multi-frame"), Networks(BUNDLES / "multi-frame")
+    images = [oracle.image(picture) for picture in pictures(HEIGHT, WIDTH, 7, 4)]
+    slow = [oracle.run_slow(image)["task.depth"] for image in images]
+    fast = [oracle.run_fast(image, [], i)["task.depth"] for i, image in enumerate(images)]
+    found = {mode: list(answers(networks, images, mode, 3, 1)) for mode in ("slow", "fast", "copy")}
+    assert all(np.array_equal(answer.outputs["task.depth"], slow[i]) and answer.age == 0 for i, answer in enumerate(found["slow"]))
+    assert all(np.array_equal(answer.outputs["task.depth"], fast[i]) and answer.age is None for i, answer in enumerate(found["fast"]))
+    assert found["copy"][0].outputs is None
+    for i, answer in enumerate(found["copy"][1:], 1):
+        key = (i - 1) // 3 * 3
+        assert answer.age == i - key and np.array_equal(answer.outputs["task.depth"], slow[key])
+
+
+def _upsampled(array):
+    return torch.nn.functional.interpolate(torch.from_numpy(array.astype(np.float64)), (HEIGHT, WIDTH), mode="bilinear")[0].numpy()
+
+
+def _judged(pairs):
+    """mIoU, AbsRel, mean angle of (outputs by task, truth) over all frames at once."""
+    predicted, truths, relative, angles = [], [], [], []
+    for outputs, truth in pairs:
+        predicted.append(_upsampled(outputs["segmentation"]).argmax(0).ravel())
+        truths.append(truth.segmentation.ravel())
+        near = np.isfinite(truth.depth) & (truth.depth <= 80)
+        depth = np.clip(np.exp(_upsampled(outputs["depth"])[0]), 1e-3, 80)
+        relative.append((np.abs(depth - truth.depth)[near] / truth.depth[near]))
+        normals = _upsampled(outputs["normals"])
+        cosine = (normals * truth.normals).sum(0) / np.linalg.norm(normals, axis=0) / np.maximum(np.linalg.norm(truth.normals, axis=0), 1e-9)
+        angles.append(np.degrees(np.arccos(np.clip(cosine, -1, 1)))[np.linalg.norm(truth.normals, axis=0) > 0.5])
+    p, t = np.concatenate(predicted), np.concatenate(truths)
+    ious = [((p == c) & (t == c)).sum() / ((p == c) | (t == c)).sum() for c in range(CLASSES) if ((p == c) | (t == c)).any()]
+    return 100 * np.mean(ious), np.concatenate(relative).mean(), np.concatenate(angles).mean()
+
+
+def _agrees(figures, expected):
+    found = (figures["segmentation"]["miou"], figures["depth"]["abs_rel"], figures["normals"]["mean"])
+    assert found == pytest.approx(expected, rel=1e-3, abs=1e-3)
+
+
+def _inferred(infer, bundle, clips, tmp_path, interval, latency):
+    """[(clip, frame, outputs by task of fast, of slow or None)] from the files that `milad infer` writes."""
+    rows = []
+    for clip in open_clips(f"packed:{clips}"):
+        folder = tmp_path / clip.name
+        folder.mkdir()
+        for frame in range(len(clip)):
+            Image.fromarray(clip.rgb(frame)).save(folder / f"{frame:06}.png")
+        out = infer(bundle, folder, tmp_path / f"{clip.name}.out", interval, latency)
+        for frame in range(len(clip)):
+            both = []
+            for network in ("fast", "slow"):
+                files = {task: out / f"{frame:06}.{network}.task.{task}.npy" for task in ("segmentation", "depth", "normals")}
+                both.append({task: np.load(file) for task, file in files.items()} if files["depth"].is_file() else None)
+            rows.append((clip, frame, *both))
+    return rows
+
+
+@pytest.mark.parametrize("name", ["plain", "multi-frame"])
+def test_figures_are_those_computed_plainly_from_what_infer_writes(infer, clips, tmp_path, name):
+    interval, latency = 4, 2
+    rows = _inferred(infer, BUNDLES / name, clips, tmp_path, interval, latency)
+    mila = evaluate(BUNDLES / name, {"clips": f"packed:{clips}", "interval": interval, "latency": latency}, tmp_path)
+    assert (mila["frames"], mila["clips"]) == (2 * FRAMES, 2)
+    _agrees(mila["tasks"], _judged((fast, clip.truth(i)) for clip, i, fast, _ in rows))
+    _agrees(mila["other_frames"], _judged((fast, clip.truth(i)) for clip, i, fast, _ in rows if i % interval))
+    for age in range(2, 6):
+        of_age = [(fast, clip.truth(i)) for clip, i, fast, _ in rows if i >= latency and latency + (i - latency) % interval == age]
+        _agrees(mila["ages"][str(age)], _judged(of_age))
+    assert set(mila["ages"]) == {"none", "2", "3", "4", "5"}
+    # The answer to a frame is there when the next one is captured.
+    _agrees(mila["streaming"], _judged((rows[k - 1][2], clip.truth(i)) for k, (clip, i, *_) in enumerate(rows) if i))
+
+    copy = evaluate(BUNDLES / name, {"clips": f"packed:{clips}", "mode": "copy", "interval": interval, "latency": latency}, tmp_path)
+    copied = [(rows[k - i + (i - 2) // 4 * 4][3], clip.truth(i)) for k, (clip, i, *_) in enumerate(rows) if i >= latency]
+    _agrees(copy["tasks"], _judged(copied))
+    assert all(copy["streaming"][task] == pytest.approx(copy["tasks"][task]) for task in copy["tasks"])
+
+
+def test_streaming_of_the_slow_network_waits_for_it(clips):
+    networks, clip = Networks(BUNDLES / "plain"), open_clips(f"packed:{clips}")[0]
+    found = measure(networks, [clip], "slow", 1, 3)
+    slow = {a.frame: a.outputs for a in answers(networks, [Oracle(BUNDLES / "plain").image(clip.rgb(i)) for i in range(FRAMES)], "slow", 1, 0)}
+    # Starts on 0, 3, 6 …, done three frames later, shown until the next one is.
+    pairs = [({k.removeprefix("task."): v for k, v in slow[(i // 3 - 1) * 3].items()}, clip.truth(i)) for i in range(3, FRAMES)]
+    _agrees(found.streaming.figures(), _judged(pairs))
+
+
+def test_an_unlabelled_frame_is_run_but_not_judged(clips, tmp_path):
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    clip = open_clips(f"packed:{clips}")[0]
+    for i in range(FRAMES):
+        Image.fromarray(clip.rgb(i)).save(folder / f"{i:06}.rgb.png")
+    Image.fromarray(clip.truth(7).segmentation).save(folder / "000007.class.png")
+    found = evaluate(BUNDLES / "plain", {"clips": f"folder:{folder}", "interval": 4, "latency": 1}, tmp_path)
+    assert found["frames"] == 1 and set(found["ages"]) == {"3"}
+    assert found["tasks"]["depth"]["abs_rel"] is None and found["consistency"] is None
+    one = list(answers(Networks(BUNDLES / "plain"), [Oracle(BUNDLES / "plain").image(clip.rgb(i)) for i in range(8)], "mila", 4, 1))[7]
+    p, t = _upsampled(one.outputs["task.segmentation"]).argmax(0), clip.truth(7).segmentation
+    ious = [((p == c) & (t == c)).sum() / ((p == c) | (t == c)).sum() for c in range(4) if ((p == c) | (t == c)).any()]
+    assert found["tasks"]["segmentation"]["miou"] == pytest.approx(100 * np.mean(ious), abs=1e-3)
+
+
+def test_a_slow_network_alone_is_judged_and_macs_are_told(clips, tmp_path):
+    bundle = tmp_path / "alone"
+    bundle.mkdir()
+    for file in ("bundle.toml", "slow.onnx"):
+        (bundle / file).write_bytes((BUNDLES / "plain" / file).read_bytes())
+    config = {"clips": f"packed:{clips}", "mode": "slow"}
+    alone, whole = evaluate(bundle, config, tmp_path), evaluate(BUNDLES / "plain", config, tmp_path)
+    assert alone["tasks"] == whole["tasks"] and alone["macs"]["mean"] == whole["macs"]["slow"] > 0
+    mila = evaluate(BUNDLES / "plain", config | {"mode": "mila", "interval": 2, "latency": 4}, tmp_path)["macs"]
+    assert mila["mean"] == mila["slow"] / 4 + mila["fast"] and mila["fast"] > 0
+    with pytest.raises(ValueError, match="expected fast.onnx"):
+        evaluate(bundle, config | {"mode": "mila"}, tmp_path)
+
+
+def test_clips_of_other_classes_are_refused(clips, tmp_path):
+    root = tmp_path / "other"
+    (root / "0000001").mkdir(parents=True)
+    for file in (clips / "0000001").iterdir():
+        (root / "0000001" / file.name).write_bytes(file.read_bytes())
+    (root / "0000001" / "camera.json").write_text(json.dumps({"classes": ["cat", "dog", "tree", "sky"]}))
+    with pytest.raises(ValueError, match="expected the bundle's classes ground.*found cat"):
+        evaluate(BUNDLES / "plain", {"clips": f"packed:{root}"}, tmp_path)
+
+
+def test_states_of_the_clips_add_up(clips, tmp_path):
+    found = evaluate(BUNDLES / "plain", {"clips": f"packed:{clips}", "states": tmp_path / "states.npy"}, tmp_path)
+    networks = Networks(BUNDLES / "plain")
+    whole = measure(networks, [], "mila", 5, 0).all
+    whole.load(np.load(tmp_path / "states.npy").sum(0))
+    assert whole.figures()["depth"]["abs_rel"] == pytest.approx(found["tasks"]["depth"]["abs_rel"])
+    assert not math.isnan(whole.figures()["segmentation"]["miou"])
