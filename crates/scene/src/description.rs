@@ -12,6 +12,13 @@ pub enum Shape {
         /// Half sizes along x, y, z, metres.
         half: Vec3,
     },
+    /// A box whose top face is smaller (or larger) than its bottom: cabins of cars, roofs, lampshades.
+    Taper {
+        /// Half sizes along x, y (at the bottom, z = −half) and z, metres.
+        half: Vec3,
+        /// Half sizes along x and y at the top.
+        top: [f32; 2],
+    },
     /// An ellipsoid of these radii along its axes.
     Ellipsoid {
         /// Radii along x, y, z, metres.
@@ -49,7 +56,31 @@ pub struct Placement {
     pub rotation: Rotation,
 }
 
+impl Shape {
+    /// Half sizes of the box around it in its own axes; infinite across a plane.
+    pub fn half_extent(&self) -> Vec3 {
+        match *self {
+            Shape::Cuboid { half } => half,
+            Shape::Taper { half, top } => v3(half.x.max(top[0]), half.y.max(top[1]), half.z),
+            Shape::Ellipsoid { radii } => radii,
+            Shape::Cylinder { radius, half } => v3(radius, radius, half),
+            Shape::Capsule { radius, half } => v3(radius, radius, half + radius),
+            Shape::Rectangle { half } => v3(half[0], half[1], 0.0),
+            Shape::Plane => v3(f32::INFINITY, f32::INFINITY, 0.0),
+        }
+    }
+}
+
 impl Placement {
+    /// Between this one (0) and the next frame's (1); a little outside too.
+    pub fn towards(&self, next: &Placement, share: f32) -> Placement {
+        let t = f64::from(share);
+        let mut position = self.position;
+        for (axis, value) in position.iter_mut().enumerate() {
+            *value += (next.position[axis] - *value) * t;
+        }
+        Placement { position, rotation: self.rotation.towards(&next.rotation, share) }
+    }
     /// At a position, turned about the vertical (radians, counter-clockwise from above).
     pub fn upright(position: [f64; 3], yaw: f64) -> Placement {
         Placement { position, rotation: Rotation::yaw(yaw) }
@@ -114,8 +145,11 @@ impl Body {
 pub struct Sun {
     /// Unit vector from the ground to the sun.
     pub towards: Vec3,
-    /// Linear colour of what it adds to a white surface that faces it; zero when overcast.
+    /// Linear colour of what it adds to a white surface that faces it.
     pub colour: Vec3,
+    /// How far its samples are spread as the tangent of an angle: 0.005 for the sun itself, up to 0.7 for the bright part
+    /// of an overcast sky.
+    pub spread: f32,
 }
 
 /// What is seen where no body is, and its reflection in glass.

@@ -35,6 +35,45 @@ pub enum Pattern {
         /// Width of a board, metres.
         size: f32,
     },
+    /// A carriageway along local y: asphalt of `base`, patches towards `second`, white lines.
+    Road {
+        /// Half the carriageway's width, metres.
+        half: f32,
+        /// Width of the parking lane on each side, metres; 0 for none.
+        parking: f32,
+        /// Where this stretch's origin lies along the street, metres.
+        along: f32,
+        /// The street's curvature here, per metre: lines bend with it.
+        bend: f32,
+        /// Where along the street a crossing of stripes lies, metres.
+        crossing: f32,
+    },
+    /// Slabs of `base` with joints of `second` along a street that bends.
+    Paving {
+        /// Side of a slab, metres.
+        size: f32,
+        /// Where this stretch's origin lies along the street, metres.
+        along: f32,
+        /// The street's curvature here, per metre.
+        bend: f32,
+    },
+    /// A house front: wall of `base`, frames and bands of `second`, panes of `glass`; upright faces only.
+    Facade {
+        /// Half the body's height: the ground floor starts at −half, metres.
+        half: f32,
+        /// Height of a floor, metres.
+        floor: f32,
+        /// Width of a window's bay, metres.
+        bay: f32,
+        /// Share of the bay that is pane.
+        open: f32,
+        /// The panes' linear colour.
+        glass: Vec3,
+        /// Bricks instead of plaster.
+        brick: bool,
+        /// The ground floor is a shop with wide panes.
+        shop: bool,
+    },
     /// Leaves: blotches of `base` and `second`.
     Foliage {
         /// Metres.

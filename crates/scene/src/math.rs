@@ -210,7 +210,7 @@ pub fn exp2(x: f32) -> f32 {
     let f = x - whole;
     // Minimax of 2^f on [0, 1).
     let p = 1.0
-        + f * (0.693_147_2
+        + f * (std::f32::consts::LN_2
             + f * (0.240_226_5 + f * (0.055_504_1 + f * (0.009_618_1 + f * (0.001_333_4 + f * 0.000_154_3)))));
     p * f32::from_bits(((whole as i32 + 127) as u32) << 23)
 }

@@ -1,0 +1,189 @@
+//! The colour of a place on a surface. Every pattern fades to its mean where a pixel covers more than its detail, so that
+//! pictures neither flicker nor depend on how many samples are taken. Must be cheap: it runs for every sample.
+
+use super::facade;
+use super::noise::{lattice, noise2, noise3};
+use crate::material::{Material, Pattern};
+use crate::math::{Vec3, floor, fract, smoothstep, v3};
+use crate::random::unit;
+
+/// How a place looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Texel {
+    /// Linear colour.
+    pub albedo: Vec3,
+    /// Mirror's strength.
+    pub gloss: f32,
+}
+
+/// A place on a surface, in the body's own axes.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Where, metres.
+    pub p: Vec3,
+    /// Unit normal.
+    pub n: Vec3,
+    /// What a pixel covers, metres.
+    pub footprint: f32,
+}
+
+impl Place {
+    /// Across and up the face: (x or y, z) on upright faces, (x, y) on level ones.
+    #[inline]
+    pub fn unroll(&self) -> (f32, f32) {
+        let n = v3(self.n.x.abs(), self.n.y.abs(), self.n.z.abs());
+        if n.z > 0.7 {
+            (self.p.x, self.p.y)
+        } else if n.x > n.y {
+            (self.p.y, self.p.z)
+        } else {
+            (self.p.x, self.p.z)
+        }
+    }
+
+    /// How much of detail of this size is to be seen: 1 near, 0 where a pixel covers it.
+    #[inline]
+    pub fn detail(&self, size: f32) -> f32 {
+        1.0 - smoothstep(0.3, 1.0, self.footprint / size)
+    }
+
+    /// The share of a pixel at `x` that lies within the line of half width `half` around `centre`.
+    #[inline]
+    pub fn line(&self, x: f32, centre: f32, half: f32) -> f32 {
+        let f = self.footprint.max(1e-4);
+        ((half - (x - centre).abs()) / f + 0.5).clamp(0.0, (2.0 * half / f).min(1.0))
+    }
+
+    /// The share of a pixel that lies within the joints of width `joint` of a grid of pitch `size`.
+    #[inline]
+    pub fn joints(&self, x: f32, size: f32, joint: f32) -> f32 {
+        let from = fract(x / size) * size;
+        let near = from.min(size - from);
+        let f = self.footprint.max(1e-4);
+        let sharp = ((joint * 0.5 - near) / f + 0.5).clamp(0.0, 1.0).min(joint / f);
+        let mean = joint / size;
+        mean + (sharp - mean) * self.detail(size)
+    }
+}
+
+/// The colour at a place.
+pub fn texel(material: &Material, at: &Place) -> Texel {
+    let m = material;
+    let mut gloss = m.gloss;
+    let albedo = match m.pattern {
+        Pattern::Plain => m.base,
+        Pattern::Noise { size } => {
+            let s = 1.0 / size;
+            m.base.mix(m.second, 0.5 + (noise3(at.p * s, m.seed) - 0.5) * at.detail(size))
+        }
+        Pattern::Brick { size } => {
+            let (u, v) = at.unroll();
+            brick(m.base, m.second, u, v, size, m.seed, at)
+        }
+        Pattern::Tiles { size } => {
+            let (u, v) = at.unroll();
+            tiles(m.base, m.second, u, v, size, size * 0.06, m.seed, at)
+        }
+        Pattern::Stripes { size, upright } => {
+            let x = if upright { at.p.x + at.p.y } else { at.p.z };
+            let wave = fract(x / size);
+            let f = (at.footprint / size).max(1e-3);
+            let share = ((0.25 - (wave - 0.5).abs()) / f + 0.5).clamp(0.0, 1.0);
+            m.base.mix(m.second, 0.5 + (share - 0.5) * at.detail(size))
+        }
+        Pattern::Wood { size } => {
+            let (u, v) = at.unroll();
+            let board = floor(v / size) as i32;
+            let tone = unit(lattice(board, 7, 0, m.seed)) - 0.5;
+            let grain = noise2(u * 1.5 + tone * 50.0, v / size * 9.0, m.seed) - 0.5;
+            let shade = 0.4 + (tone * 0.5) * at.detail(size) + grain * 0.7 * at.detail(size * 0.12);
+            m.base.mix(m.second, shade) * (1.0 - 0.45 * at.joints(v, size, size * 0.04))
+        }
+        Pattern::Foliage { size } => {
+            let s = 1.0 / size;
+            let coarse = noise3(at.p * (s * 0.35), m.seed) - 0.5;
+            let fine_share = at.detail(size);
+            let fine = if fine_share > 0.0 { (noise3(at.p * s, m.seed ^ 77) - 0.5) * fine_share } else { 0.0 };
+            let coarse = coarse * at.detail(size * 2.9);
+            m.base.mix(m.second, (0.5 + coarse * 0.9 + fine * 0.9).clamp(0.0, 1.0)) * (1.0 + 1.1 * fine)
+        }
+        Pattern::Road { half, parking, along, bend, crossing } => {
+            let across = at.p.x - 0.5 * bend * at.p.y * at.p.y;
+            let (colour, wet) = road(m, at, across, at.p.y + along, half, parking, crossing);
+            gloss *= wet;
+            colour
+        }
+        Pattern::Paving { size, along, bend } => {
+            let across = at.p.x - 0.5 * bend * at.p.y * at.p.y;
+            if at.n.z > 0.5 {
+                tiles(m.base, m.second, across, at.p.y + along, size, 0.03, m.seed, at)
+            } else {
+                // The kerb's stone.
+                m.base.mix(Vec3::splat(0.35), 0.5) * (1.0 - 0.5 * at.joints(at.p.y + along, 1.0, 0.03))
+            }
+        }
+        Pattern::Facade { .. } => return facade::texel(material, at),
+    };
+    Texel { albedo, gloss }
+}
+
+/// Bricks with every second row shifted.
+pub fn brick(base: Vec3, joint: Vec3, u: f32, v: f32, size: f32, seed: u32, at: &Place) -> Vec3 {
+    let height = size * 0.5;
+    let row = floor(v / height);
+    let u = u + if row as i32 & 1 == 0 { 0.0 } else { size * 0.5 };
+    let tone = unit(lattice(floor(u / size) as i32, row as i32, 3, seed)) - 0.5;
+    let share = at.joints(u, size, size * 0.08).max(at.joints(v, height, size * 0.08));
+    (base * (1.0 + tone * 0.5 * at.detail(height))).mix(joint, share)
+}
+
+#[allow(clippy::too_many_arguments)]
+fn tiles(base: Vec3, joint: Vec3, u: f32, v: f32, size: f32, gap: f32, seed: u32, at: &Place) -> Vec3 {
+    let tone = unit(lattice(floor(u / size) as i32, floor(v / size) as i32, 5, seed)) - 0.5;
+    let share = at.joints(u, size, gap).max(at.joints(v, size, gap));
+    (base * (1.0 + tone * 0.28 * at.detail(size))).mix(joint, share)
+}
+
+/// Asphalt with its lines; the second value scales the gloss (wet patches).
+fn road(m: &Material, at: &Place, x: f32, y: f32, half: f32, parking: f32, crossing: f32) -> (Vec3, f32) {
+    let patches = noise2(x * 0.7, y * 0.16, m.seed) - 0.5;
+    let grain_share = at.detail(0.12);
+    let grain = if grain_share > 0.0 { (noise2(x * 9.0, y * 9.0, m.seed ^ 5) - 0.5) * grain_share } else { 0.0 };
+    // Wheels darken the lanes' middles.
+    let lane = half - parking;
+    let worn = 1.0 - smoothstep(0.25, 0.6, ((x.abs() / lane - 0.5).abs() - 0.22).abs() * lane);
+    let mut colour = m.base.mix(m.second, 0.5 + patches * 0.9 * at.detail(1.5)) * (1.0 + grain * 0.35 - worn * 0.08);
+    // Seams across, every few metres.
+    let seam = at.line(fract(y / 11.0) * 11.0, 5.5, 0.03) * 0.3;
+    colour = colour * (1.0 - seam);
+    let dash = {
+        let t = fract(y / 6.0) * 6.0;
+        let f = at.footprint.max(1e-4);
+        (((1.5 - (t - 3.0).abs()) / f + 0.5).clamp(0.0, 1.0) - 0.5) * at.detail(5.0) + 0.5
+    };
+    let away = (y - crossing).abs();
+    let mut white = at.line(x, 0.0, 0.07) * dash;
+    if parking > 0.0 {
+        white = white.max(at.line(x.abs(), lane, 0.06));
+        if x.abs() > lane {
+            // Bars between parking places.
+            white = white.max(at.line(fract(y / 6.5) * 6.5, 3.25, 0.05));
+        }
+    } else {
+        white = white.max(at.line(x.abs(), half - 0.25, 0.06));
+    }
+    if away < 6.0 {
+        white *= smoothstep(2.4, 2.6, away);
+        let bars = {
+            let t = fract(x / 1.0 + 0.25) - 0.5;
+            let f = at.footprint.max(1e-4);
+            (((0.25 - t.abs()) / f + 0.5).clamp(0.0, 1.0) - 0.5) * at.detail(1.0) + 0.5
+        };
+        let along = ((1.6 - away) / at.footprint.max(1e-4) + 0.5).clamp(0.0, 1.0);
+        white = white.max(bars * along * f32::from(x.abs() < lane - 0.2));
+        white = white.max(at.line(away, 2.9, 0.15) * f32::from(x.abs() < lane && (x > 0.0) == (y < crossing)));
+    }
+    let paint = 0.62 + 0.16 * patches + 0.2 * grain;
+    let wet = smoothstep(-0.12, 0.15, patches);
+    (colour.mix(Vec3::splat(paint), white * 0.9), 0.35 + 0.65 * wet)
+}
