@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`cpu`] | which instruction set the kernels use, chosen once |
 //! | [`ila`] | inter-frame local attention |
+//! | [`int8`] | operators of quantised networks: convolution, addition, pooling, resizing, tables |
 //! | [`pixel`] | camera pixels → resized, normalised network input |
 //! | [`peak`] | the most multiply-adds that this core does: what benchmarks compare with |
 //! | [`maps`] | network output → published maps (upsampling fused with argmax, depth, normals) |
@@ -12,6 +13,7 @@
 
 pub mod cpu;
 pub mod ila;
+pub mod int8;
 pub mod maps;
 pub mod peak;
 pub mod pixel;

@@ -1,0 +1,97 @@
+//! Where the integer part begins and ends: f32 `[channels, height, width]` or an image ↔ codes, with the change of layout.
+
+use super::quantisation::code;
+use super::{Error, Kernel, Layout, Plane, PlaneMut, Quantisation};
+
+/// QuantizeLinear of f32 `[channels, height, width]`: `saturate(round_half_even(x / scale) + zero_point)`. Writes the rows of `output`.
+pub fn quantise(kernel: Kernel, quantisation: Quantisation, input: &[f32], output: &mut PlaneMut) -> Result<(), Error> {
+    let _ = kernel;
+    quantisation.check("scale")?;
+    let layout = *output.layout();
+    elements(&layout, input.len())?;
+    let plane = layout.height() * layout.width();
+    for row in output.rows() {
+        let stride = layout.pixel_stride();
+        for (channel, values) in input.chunks_exact(plane).enumerate() {
+            let values = &values[row * layout.width()..][..layout.width()];
+            let target = output.row_mut(row)[channel..].iter_mut().step_by(stride);
+            target.zip(values).for_each(|(y, &x)| *y = code(x / quantisation.scale, quantisation.zero_point));
+        }
+    }
+    Ok(())
+}
+
+/// DequantizeLinear to f32 `[channels, height, width]`: `(code − zero_point) · scale`.
+pub fn dequantise(kernel: Kernel, quantisation: Quantisation, input: Plane, output: &mut [f32]) -> Result<(), Error> {
+    let _ = kernel;
+    quantisation.check("scale")?;
+    let layout = *input.layout();
+    elements(&layout, output.len())?;
+    let (plane, zero) = (layout.height() * layout.width(), i32::from(quantisation.zero_point));
+    for (channel, values) in output.chunks_exact_mut(plane).enumerate() {
+        for (row, values) in values.chunks_exact_mut(layout.width()).enumerate() {
+            let codes = input.row(row)[channel..].iter().step_by(layout.pixel_stride());
+            values.iter_mut().zip(codes).for_each(|(y, &x)| *y = (i32::from(x) - zero) as f32 * quantisation.scale);
+        }
+    }
+    Ok(())
+}
+
+fn elements(layout: &Layout, found: usize) -> Result<(), Error> {
+    let expected = layout.height() * layout.width() * layout.channels();
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::Shape(format!("expected {expected} real numbers for {layout:?}, found {found}")))
+}
+
+/// An RGB image straight into the first layer's input: for each colour a table of 256, which holds mean, standard deviation and
+/// QuantizeLinear at once.
+#[derive(Clone)]
+pub struct ImageTable {
+    tables: Box<[[u8; 256]; 3]>,
+}
+
+impl std::fmt::Debug for ImageTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ImageTable")
+    }
+}
+
+impl ImageTable {
+    /// `value(colour, byte)` is the real number that the network's input has for a byte of the image.
+    pub fn new(quantisation: Quantisation, value: impl Fn(usize, u8) -> f32) -> Result<ImageTable, Error> {
+        quantisation.check("scale of the image")?;
+        let mut tables = Box::new([[0; 256]; 3]);
+        for (colour, table) in tables.iter_mut().enumerate() {
+            for (byte, to) in table.iter_mut().enumerate() {
+                *to = quantisation.quantise(value(colour, byte as u8));
+            }
+        }
+        Ok(ImageTable { tables })
+    }
+
+    /// `image` is `[height, width, 3]` of the size of `output`, which has 3 channels; writes the rows of `output`.
+    pub fn run(&self, image: &[u8], output: &mut PlaneMut) -> Result<(), Error> {
+        let layout = *output.layout();
+        if layout.channels() != 3 || image.len() != layout.height() * layout.width() * 3 {
+            return Err(Error::Shape(format!(
+                "image of {} bytes: expected one with 3 channels for {layout:?}",
+                image.len()
+            )));
+        }
+        let [red, green, blue] = &*self.tables;
+        let stride = layout.pixel_stride();
+        for row in output.rows() {
+            let pixels = image[row * layout.width() * 3..].chunks_exact(3);
+            for (y, x) in output.row_mut(row).chunks_mut(stride).zip(pixels) {
+                if let ([r, g, b, ..], &[from_r, from_g, from_b]) = (y, x) {
+                    *r = red[usize::from(from_r)];
+                    *g = green[usize::from(from_g)];
+                    *b = blue[usize::from(from_b)];
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,57 @@
+//! The way into codes and out of them.
+
+use milad_kernels::int8::{ImageTable, Layout, Quantisation, dequantise, quantise};
+
+use crate::tensor::{Random, Tensor, check, kernels};
+
+#[test]
+fn real_numbers_become_codes_in_the_other_layout() {
+    let mut random = Random(37);
+    for (channels, height, width) in [(1, 3, 5), (3, 6, 40), (20, 4, 33), (64, 3, 7)] {
+        for quantisation in [Quantisation::new(0.017, 113).unwrap(), Quantisation::new(0.25, 0).unwrap()] {
+            let mut values: Vec<f32> = (0..channels * height * width).map(|_| random.real() * 3.0).collect();
+            // Halfway cases, and what is no number.
+            values.iter_mut().step_by(3).for_each(|x| *x = (*x * 40.0).round() * 0.125);
+            values[..3].copy_from_slice(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY]);
+            let expected = |channel: usize, row: usize, column: usize| {
+                let code = (values[(channel * height + row) * width + column] / quantisation.scale).round_ties_even();
+                (code + f32::from(quantisation.zero_point)).clamp(0.0, 255.0) as u8
+            };
+            let layout = Layout::new(height, width, channels, 2).unwrap();
+            for kernel in kernels() {
+                check(kernel.name(), layout, expected, |part| {
+                    quantise(kernel, quantisation, &values, part).unwrap();
+                });
+            }
+            let codes = Tensor::random(layout, 0, &mut random);
+            for kernel in kernels() {
+                let mut output = vec![f32::NAN; values.len()];
+                dequantise(kernel, quantisation, codes.plane(), &mut output).unwrap();
+                for (at, &found) in output.iter().enumerate() {
+                    let (channel, at) = (at / (height * width), at % (height * width));
+                    let code = codes.at(channel, (at / width) as isize, (at % width) as isize).unwrap();
+                    let expected = (f32::from(code) - f32::from(quantisation.zero_point)) * quantisation.scale;
+                    assert_eq!(found, expected, "{kernel}");
+                }
+                assert!(dequantise(kernel, quantisation, codes.plane(), &mut output[1..]).is_err());
+            }
+        }
+    }
+}
+
+#[test]
+fn an_image_becomes_codes_through_its_tables() {
+    let quantisation = Quantisation::new(0.02, 100).unwrap();
+    let value =
+        |colour: usize, byte: u8| (f32::from(byte) / 255.0 - [0.4, 0.5, 0.6][colour]) / [0.2, 0.3, 0.25][colour];
+    let table = ImageTable::new(quantisation, value).unwrap();
+    let (height, width) = (5, 9);
+    let image: Vec<u8> = (0..height * width * 3).map(|i| (i * 29) as u8).collect();
+    let expected = |channel: usize, row: usize, column: usize| {
+        quantisation.quantise(value(channel, image[(row * width + column) * 3 + channel]))
+    };
+    check("image", Layout::new(height, width, 3, 1).unwrap(), expected, |part| table.run(&image, part).unwrap());
+    let mut bytes = vec![0; 1 << 12];
+    let four = Layout::new(height, width, 4, 1).unwrap();
+    assert!(table.run(&image, &mut milad_kernels::int8::PlaneMut::new(four, &mut bytes).unwrap()).is_err());
+}
