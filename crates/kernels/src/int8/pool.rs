@@ -38,7 +38,7 @@ impl Window {
                 return Err(Error::Shape(format!("pooling: expected sizes of 1 to 65536, found {self:?}")));
             }
             // A window in the padding alone would have no value at all.
-            if before >= dilation * (length - 1) + 1 || after >= dilation * (length - 1) + 1 {
+            if before.max(after) > dilation * (length - 1) {
                 return Err(Error::Shape(format!("pooling: expected pads smaller than the window, found {self:?}")));
             }
             let (padded, window) = (extent + before + after, dilation * (length - 1) + 1);
