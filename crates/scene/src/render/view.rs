@@ -154,10 +154,9 @@ impl View {
             if x < x0 || x > x1 || y < y0 || y > y1 {
                 continue;
             }
-            if let Some(t) = intersect::hit(&p.shape, p.eye, p.axes.undo(d), NEAR) {
-                if t < best {
-                    (best, found) = (t, Some((index as usize, t)));
-                }
+            match intersect::hit(&p.shape, p.eye, p.axes.undo(d), NEAR) {
+                Some(t) if t < best => (best, found) = (t, Some((index as usize, t))),
+                _ => {}
             }
         }
         found
@@ -219,6 +218,7 @@ fn primitive(body: &Body, index: u32, eye: &Eye, time: f32, lens: &Lens, width: 
         }
         window = [window[0].max(0.0), window[1].min(width - 1.0), window[2].max(0.0), window[3].min(height - 1.0)];
     }
-    let eye = -axes.undo(centre);
+    // In world axes first: a level ground keeps its exact height however far its origin is.
+    let eye = at.rotation.undo(-at.offset_from(eye.position));
     Some(Primitive { shape: body.shape, axes, eye, body: index, near, window: window.map(|v| v as i32) })
 }
