@@ -108,6 +108,88 @@ class Slow:
 
 
 @dataclass(frozen=True)
+class FastSizes:
+    """The fast network, and how it comes by the keyframe's feature. Defaults: 140 MMAC at 128×256 with the slow network's default heads."""
+
+    propagation: str = "ila"
+    """`ila`, or a rival: `flow`, `concatenate` (unaligned), `none` (the fast network alone)."""
+    stem: int = 16
+    channels: tuple[int, ...] = (32, 48, 96)
+    """At strides 4, 8, 16."""
+    skip_convolutions: int = 1
+    """3×3 at stride 4."""
+    blocks: tuple[int, ...] = (1, 1)
+    """At strides 8 and 16."""
+    query: int = 32
+    """Channels of queries and keys."""
+    hidden: int = 48
+    """Channels of the correction."""
+    radius: int = 5
+    keyframes: int = 1
+    keys: str = "fast"
+    """Which network gives the keys, `fast` or `slow`."""
+    bias: bool = True
+    """A learned preference for offsets."""
+    null: bool = True
+    """A null key: what attention gives to it is lack of confidence."""
+    motion: bool = True
+    age: bool = True
+
+
+@dataclass(frozen=True)
+class FastLosses:
+    """Weights of the losses beside the tasks' own; 0: none."""
+
+    skip: float = 5.0
+    """Smooth L1 between the skips of both networks, same frame."""
+    feature: float = 0.0
+    """Smooth L1 between the fused feature and the slow network's, same frame. Takes a full run of the slow network on every frame."""
+    key_dropout: float = 0.1
+    """Share of samples without a keyframe, so that the fast network's own answer stays valid."""
+
+
+@dataclass(frozen=True)
+class Ages:
+    """Keyframe ages in training, in frames: `near_share` of them even over 1 … `near`, the rest even over 1 … `far`."""
+
+    near: int = 8
+    far: int = 20
+    near_share: float = 0.6
+    frames_per_keyframe: int = 4
+    """Current frames that share a keyframe (and the slow network's work) in a batch."""
+
+
+@dataclass(frozen=True)
+class Adversary:
+    """Adversarial alignment: a discriminator that tells slow features from fast ones, and is to be deceived."""
+
+    weight: float = 0.0
+    """Of the fast network's part of the game; 0: no adversary."""
+    on: str = "fused"
+    """What is to look alike: `fused`, z against the slow feature; or `projected`, queries against keys (`keys = "slow"`)."""
+    rate: float = 2e-4
+    """The discriminator's."""
+    channels: int = 64
+    spectral: bool = True
+    """Spectral normalisation."""
+    start: float = 0.3
+    """Share of the schedule after which it begins."""
+
+
+@dataclass(frozen=True)
+class Fast:
+    sizes: FastSizes = field(default_factory=FastSizes)
+    losses: FastLosses = field(default_factory=FastLosses)
+    ages: Ages = field(default_factory=Ages)
+    adversary: Adversary = field(default_factory=Adversary)
+    training: Training = field(default_factory=Training)
+    heads_rate: float = 0.2
+    """Of the rate, for the heads, which start as the slow network's."""
+    values: str = "float"
+    """The slow features it learns from: `float`, or `int8`, those of the quantised file."""
+
+
+@dataclass(frozen=True)
 class Config:
     """All of a configuration file."""
 
@@ -119,6 +201,7 @@ class Config:
     augment: Augment = field(default_factory=Augment)
     losses: Losses = field(default_factory=Losses)
     slow: Slow = field(default_factory=Slow)
+    fast: Fast = field(default_factory=Fast)
 
     @property
     def tasks(self) -> dict[str, int]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .config import Augment, Config, RecipeError
+from .config import Ages, Augment, Config, RecipeError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _ARRAYS = {"rgb": ("uint8", 4), "class": ("uint8", 3), "depth": ("float16", 3), "normals": ("int8", 4)}
@@ -58,7 +58,7 @@ def clips(folder: Path, seeds: tuple[int, int], config: Config, known: dict[int,
 
 @dataclass
 class Truth:
-    """Of a batch: class int64 [B,H,W]; log depth [B,H,W]; sky bool [B,H,W]; normals [B,3,H,W], zero where there is none."""
+    """Of a batch: class int64 [B,H,W]; log depth [B,H,W]; sky bool [B,H,W] (there, or beyond `far`); normals [B,3,H,W], zero where there is none."""
 
     category: Tensor
     log_depth: Tensor
@@ -121,7 +121,7 @@ class Reader:
         depth = gather("depth").float()
         normals = gather("normals").float().div_(127)
         normals[mirrored, 0] *= -1
-        return Truth(gather("class").long(), depth.clamp(data.near, data.far).log_(), torch.isinf(depth), normals)
+        return Truth(gather("class").long(), depth.clamp(data.near, data.far).log_(), depth > data.far, normals)
 
 
 def single_frames(reader: Reader, available: list[Clip], count: int) -> tuple[Tensor, Truth]:
@@ -130,3 +130,42 @@ def single_frames(reader: Reader, available: list[Clip], count: int) -> tuple[Te
     frames = [(clip, int(reader.random.integers(len(clip)))) for clip in chosen]
     looks = reader.looks(count)
     return reader.images(frames, looks), reader.truth(frames, looks)
+
+
+@dataclass
+class Pairs:
+    """Items of one clip each: T keyframes, the newest first, and `frames_per_keyframe` = C later frames that rest on them."""
+
+    keyframes: Tensor
+    """[K·T, 3, H, W]."""
+    frames: Tensor
+    """[K·C, 3, H, W]."""
+    truth: Truth
+    """Of the frames."""
+    age: Tensor
+    """[K·C, T], in frames; −1: no such keyframe."""
+
+
+def draw_age(random: np.random.Generator, ages: Ages, longest: int) -> int:
+    """1 … `longest` at most."""
+    top = ages.near if random.random() < ages.near_share else ages.far
+    return int(random.integers(1, min(top, longest) + 1))
+
+
+def pairs(reader: Reader, available: list[Clip], count: int, ages: Ages, keyframes: int) -> Pairs:
+    """A batch for a network that sees a frame and keyframes: `count` items."""
+    random, keys, frames, age = reader.random, [], [], []
+    for _ in range(count):
+        clip = available[random.integers(len(available))]
+        drawn = [draw_age(random, ages, len(clip) - 1) for _ in range(ages.frames_per_keyframe)]
+        newest = int(random.integers(len(clip) - max(drawn)))
+        numbers = [newest]
+        while len(numbers) < keyframes:
+            numbers.append(numbers[-1] - int(random.integers(3, 11)) if numbers[-1] >= 0 else -1)
+        keys += [(clip, max(number, 0)) for number in numbers]
+        frames += [(clip, newest + a) for a in drawn]
+        age += [[newest + a - number if number >= 0 else -1 for number in numbers] for a in drawn]
+    looks = reader.looks(count)
+    of_keys = [look for look in looks for _ in range(keyframes)]
+    of_frames = [look for look in looks for _ in range(ages.frames_per_keyframe)]
+    return Pairs(reader.images(keys, of_keys), reader.images(frames, of_frames), reader.truth(frames, of_frames), torch.tensor(age, dtype=torch.float32))

@@ -25,7 +25,7 @@ class Loop:
     `groups`: parameters and the factor of their rate. What it leaves in `checkpoint.pt` under `average` are the averaged weights.
     """
 
-    def __init__(self, stage: str, folder: Path, digest: str, training: Training, network: nn.Module, team: Team, groups=None):
+    def __init__(self, stage: str, folder: Path, digest: str, training: Training, network: nn.Module, team: Team, groups=None, companions=None):
         self.stage, self.folder, self.digest, self.training, self.network, self.team = stage, folder, digest, training, network, team
         groups = groups or [(list(network.parameters()), 1.0)]
         self.factors = [factor for _, factor in groups]
@@ -33,6 +33,7 @@ class Loop:
         self.optimizer = torch.optim.AdamW(
             [{"params": group} for group, _ in groups], training.rate, betas=(0.9, 0.99), weight_decay=training.weight_decay, fused=True
         )
+        self.companions = companions or {}
         self.averaged = copy.deepcopy(network).requires_grad_(False)
         self.step, self.elapsed, self.asked, self.stopping = 0, 0.0, False, False
         self.log = Log(folder / "log.jsonl")
@@ -54,6 +55,8 @@ class Loop:
             self.network.load_state_dict(state["network"])
             self.averaged.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
+            for name, companion in self.companions.items():
+                companion.load_state_dict(state[name])
             self.step, self.elapsed = state["step"], state["elapsed"]
 
     def save(self) -> None:
@@ -61,6 +64,7 @@ class Loop:
         if self.team.rank == 0:
             state = {"stage": self.stage, "step": self.step, "samples": self.samples, "elapsed": self.elapsed, "done": self.done}
             state |= {"network": self.network.state_dict(), "average": self.averaged.state_dict(), "optimizer": self.optimizer.state_dict()}
+            state |= {name: companion.state_dict() for name, companion in self.companions.items()}
             checkpoint.save(self.path, self.digest, state)
             curves(self.log, self.folder / "curves.png")
 

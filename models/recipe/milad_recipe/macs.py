@@ -10,12 +10,29 @@ from .ila import OP_TYPE
 
 def count(model: bytes) -> int:
     """Of one run. Shapes must be static, as `export` makes them."""
-    inferred = onnx.shape_inference.infer_shapes(onnx.load_from_string(model), strict_mode=True)
-    graph = inferred.graph
+    graph = _inferred(onnx.load_from_string(model)).graph
+    shapes = _shapes(graph)
+    return sum(_of_node(node, shapes) for node in graph.node)
+
+
+def _shapes(graph) -> dict[str, list[int]]:
     shapes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
         shapes[value.name] = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-    return sum(_of_node(node, shapes) for node in graph.node)
+    return shapes
+
+
+def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
+    """With all shapes. Those of the attention do not follow from its function body: they are q's and v's."""
+    known = _shapes(onnx.shape_inference.infer_shapes(model, strict_mode=True).graph)
+    for node in model.graph.node:
+        if node.op_type == OP_TYPE:
+            (_, _, height, width), (_, value_channels, *_) = known[node.input[0]], known[node.input[2]]
+            given = {value.name for value in model.graph.output}
+            if node.output[0] not in given:
+                shape = [1, value_channels, height, width]
+                model.graph.value_info.append(helper.make_tensor_value_info(node.output[0], onnx.TensorProto.FLOAT, shape))
+    return onnx.shape_inference.infer_shapes(model, strict_mode=True)
 
 
 def _of_node(node, shapes) -> int:

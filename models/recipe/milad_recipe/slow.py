@@ -14,10 +14,14 @@ STRIDE = 8
 """Of the feature that attention carries."""
 
 
+CELLS = 8
+"""Of the stride-8 map, that one unit of `coordinates` stands for."""
+
+
 def coordinates(height: int, width: int) -> Tensor:
-    """[1, 2, H, W]: column, then row, in cells from the middle of the map, an eighth of a cell's worth each: within ±2 for 16×32."""
-    columns = (torch.arange(width) - (width - 1) / 2) / 8
-    rows = (torch.arange(height) - (height - 1) / 2) / 8
+    """[1, 2, H, W]: column, then row, from the middle of the map: within ±2 for 16×32."""
+    columns = (torch.arange(width) - (width - 1) / 2) / CELLS
+    rows = (torch.arange(height) - (height - 1) / 2) / CELLS
     return torch.stack([columns.expand(height, width), rows[:, None].expand(height, width)])[None]
 
 
@@ -43,6 +47,14 @@ class SlowNetwork(nn.Module):
         self.register_buffer("coordinates", coordinates(height // STRIDE, width // STRIDE), persistent=False)
         initialise(self)
 
+    def early(self, image: Tensor) -> Tensor:
+        """The stride-4 skip alone, at a quarter of the cost: what the fast network imitates on every frame."""
+        return self.skip(self.stage_4(self.stem(image)))
+
+    def with_places(self, feature: Tensor) -> Tensor:
+        """The value that a keyframe leaves behind."""
+        return torch.cat([feature, self.coordinates.to(feature.dtype).expand(len(feature), -1, -1, -1)], 1)
+
     def features(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The stride-8 feature and the stride-4 skip."""
         at_4 = self.stage_4(self.stem(image))
@@ -54,5 +66,5 @@ class SlowNetwork(nn.Module):
         feature, skip = self.features(inputs["image"])
         outputs = self.heads(feature, skip)
         if self.memory:
-            outputs["value.shared"] = torch.cat([feature, self.coordinates.expand(len(feature), -1, -1, -1)], 1)
+            outputs["value.shared"] = self.with_places(feature)
         return outputs

@@ -54,3 +54,44 @@ def of_single_frames(network: nn.Module, clips: list[Clip], config: Config, ever
         image = reader.images(some, looks).to(device)
         scores.add(network({"image": image}), reader.truth(some, looks).to(device))
     return scores.figures()
+
+
+INTERVALS = {"5, latency 2": (2, 4, 6), "10, latency 4": (4, 7, 10, 13)}
+"""Ages that stand for an interval and a latency."""
+
+
+@torch.no_grad()
+def of_pairs(network, teacher, clips: list[Clip], config: Config) -> dict[str, float]:
+    """The fast network at some ages for two ways to run it, without a keyframe, and the slow network on the same frames."""
+    reader, device = Reader(config, [0], None), next(network.parameters()).device
+    figures = {}
+    for name, ages in {**INTERVALS, "alone": (-1,)}.items():
+        fast, slow = Scores(config.tasks["segmentation"]), Scores(config.tasks["segmentation"])
+        jobs = [(clip, key, age) for clip in clips for age in ages for key in (0, 4, 9) if key + max(age, 3) < len(clip)]
+        for start in range(0, len(jobs), BATCH):
+            some = jobs[start : start + BATCH]
+            frames = [(clip, key + max(age, 3)) for clip, key, age in some]
+            looks = reader.looks(len(some))
+            now, then = (reader.images(which, looks).to(device) for which in (frames, [(clip, key) for clip, key, _ in some]))
+            truth = reader.truth(frames, looks).to(device)
+            fast.add(_answer(network, teacher, now, then, torch.tensor([float(age) for *_, age in some], device=device)), truth)
+            if teacher.session is None:
+                slow.add(teacher.slow({"image": now}), truth)
+        figures |= {f"{key} {name}": value for key, value in fast.figures().items()}
+        if name in INTERVALS and teacher.session is None:
+            figures |= {f"{key} {name}, slow": value for key, value in slow.figures().items()}
+    return figures
+
+
+def _answer(network, teacher, now: Tensor, then: Tensor, age: Tensor) -> dict[str, Tensor]:
+    """With one keyframe; further ones that a network could take are missing."""
+    own, skip = network.encoder(now)
+    if network.propagation is None:
+        return network.answer(own, skip, None, None, None, None)[0]
+    t = network.sizes.keyframes
+    value, key = teacher.value(then), None
+    if network.propagation.has_keys:
+        key = network.propagation.key(network.encoder(then)[0] if network.sizes.keys == "fast" else value[:, :-2])
+    value, key = (x if x is None else x.unsqueeze(1).expand(-1, t, -1, -1, -1) for x in (value, key))
+    ages = torch.cat([age[:, None], age.new_full((len(age), t - 1), -1.0)], 1)
+    return network.answer(own, skip, key, value, (ages >= 0).float(), ages)[0]

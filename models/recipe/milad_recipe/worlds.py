@@ -13,13 +13,13 @@ STREET = (
     ("sky", "#4682b4"),
 )
 ROOM = (
-    ("floor", "#804080"),
-    ("wall", "#464646"),
-    ("ceiling", "#4682b4"),
-    ("seat", "#f423e8"),
-    ("table", "#be9999"),
-    ("storage", "#00008e"),
-    ("object", "#dcdc00"),
+    ("floor", "#8c6446"),
+    ("wall", "#bebec8"),
+    ("ceiling", "#f0ebdc"),
+    ("seat", "#3c78c8"),
+    ("table", "#c88228"),
+    ("storage", "#784696"),
+    ("object", "#46aa5a"),
     ("person", "#dc143c"),
 )
 CLASSES = {"street": STREET, "street-shifted": STREET, "room": ROOM, "room-shifted": ROOM}

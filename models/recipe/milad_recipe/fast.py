@@ -1,0 +1,122 @@
+"""The fast network: a shallow encoder on every frame, what the keyframe's slow feature says by inter-frame local attention, residual
+fusion, and heads that start as the slow network's own.
+
+What makes it good at a twelfth of the slow network's cost, in order: its stride-4 skip imitates the slow network's skip of the same frame;
+the fused feature is what attention brought plus a correction that starts at zero; the correction is told how things moved (the expected
+offset of attention at each place, and its moments over the picture) and how old the keyframe is.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .blocks import Block, Context, ConvBn, Heads, double, initialise
+from .config import FastSizes, Sizes
+from .propagation import Attention, propagation
+from .slow import STRIDE, coordinates
+
+
+class Encoder(nn.Module):
+    """`image` → the stride-8 feature f and the stride-4 skip."""
+
+    def __init__(self, sizes: FastSizes, skip: int):
+        super().__init__()
+        at_4, at_8, at_16 = sizes.channels
+        self.stem = nn.Sequential(ConvBn(3, sizes.stem, stride=2), ConvBn(sizes.stem, at_4, stride=2))
+        self.stage_4 = nn.Sequential(*[ConvBn(at_4, at_4) for _ in range(sizes.skip_convolutions)])
+        self.skip = ConvBn(at_4, skip, 1)
+        self.stage_8 = nn.Sequential(ConvBn(at_4, at_8, stride=2), *[Block(at_8, at_8) for _ in range(sizes.blocks[0])])
+        self.stage_16 = nn.Sequential(
+            ConvBn(at_8, at_16, stride=2), *[Block(at_16, at_16) for _ in range(sizes.blocks[1])], Context(at_16)
+        )
+        self.top = nn.Conv2d(at_16, at_8, 1)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        at_4 = self.stage_4(self.stem(image))
+        at_8 = self.stage_8(at_4)
+        return F.relu(at_8 + double(self.top(self.stage_16(at_8)))), self.skip(at_4)
+
+
+class Fusion(nn.Module):
+    """z = g + R(g, f, motion, age); R's last layer starts at zero. Sums of convolutions, not concatenations: each keeps its own scale in int8."""
+
+    def __init__(self, feature: int, own: int, hidden: int, keyframes: int, motion: bool, age: bool, height: int, width: int):
+        super().__init__()
+        self.brought = nn.Conv2d(feature, hidden, 1)
+        self.own = nn.Conv2d(own, hidden, 1)
+        self.motion = nn.Conv2d(3, hidden, 1, bias=False) if motion else None
+        self.moments = nn.Linear(6, hidden, bias=False) if motion else None
+        self.age = nn.Linear(keyframes, hidden, bias=False) if age else None
+        self.middle = ConvBn(hidden, hidden)
+        self.last = nn.Conv2d(hidden, feature, 1)
+        self.register_buffer("places", coordinates(height, width), persistent=False)
+
+    def forward(self, brought: Tensor | None, own: Tensor, offset: Tensor | None, confidence: Tensor | None, age: Tensor | None) -> Tensor:
+        """`offset` [B, 2, H, W]: expected offset, in units of `coordinates`. `age` [B, T]."""
+        h = self.own(own)
+        if brought is not None:
+            h = h + self.brought(brought)
+        whole = None
+        if self.motion is not None:
+            h = h + self.motion(torch.cat([4 * offset, confidence], 1))
+            linear = [(offset * self.places[:, i : i + 1]).mean((2, 3)) for i in range(2)]
+            whole = self.moments(4 * torch.cat([offset.mean((2, 3)), *linear], 1))
+        if self.age is not None and age is not None:
+            aged = self.age(age / 10)
+            whole = aged if whole is None else whole + aged
+        if whole is not None:
+            h = h + whole[:, :, None, None]
+        correction = self.last(self.middle(F.relu(h)))
+        return correction if brought is None else brought + correction
+
+
+class FastNetwork(nn.Module):
+    """`image` and memory → `task.*`, `next.key.shared`, `confidence`. `slow`: sizes of the slow network, `tasks`: channels by task."""
+
+    def __init__(self, sizes: FastSizes, slow: Sizes, tasks: dict[str, int], height: int, width: int):
+        super().__init__()
+        self.sizes, self.feature = sizes, slow.feature
+        self.map = (height // STRIDE, width // STRIDE)
+        own = sizes.channels[1]
+        self.encoder = Encoder(sizes, slow.skip)
+        self.propagation = propagation(sizes, own, slow.feature, *self.map)
+        steered = sizes.motion and sizes.propagation in ("ila", "flow")
+        remembers = sizes.age and sizes.propagation != "none"
+        self.fusion = Fusion(slow.feature, own, sizes.hidden, sizes.keyframes, steered, remembers, *self.map)
+        initialise(self)
+        self.heads = Heads(slow.feature, slow.skip, slow.trunk, tasks)
+        initialise(self.heads)
+        nn.init.zeros_(self.fusion.last.weight)
+        if isinstance(self.propagation, Attention):
+            self.propagation.start()
+
+    def answer(self, own: Tensor, skip: Tensor, key: Tensor | None, value: Tensor | None, valid: Tensor | None, age: Tensor | None):
+        """Outputs for frames of which the encoder gave `own` and `skip`; key and value [B, T, C, H, W], valid and age [B, T].
+
+        Also returns z, the fused feature."""
+        brought = offset = confidence = None
+        if self.propagation is not None:
+            brought, offset, confidence = self.propagation(own, key, value, valid)
+        z = self.fusion(brought, own, offset, confidence, age)
+        outputs = self.heads(z, skip)
+        if confidence is not None:
+            outputs["confidence"] = confidence
+        return outputs, z
+
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """By the names of docs/BUNDLE.md: one frame, memory [T, C, H, W]."""
+        own, skip = self.encoder(inputs["image"])
+        memory = {name: tensor.unsqueeze(0) for name, tensor in inputs.items() if name != "image"}
+        outputs, _ = self.answer(own, skip, *(memory.get(name) for name in ("key.shared", "value.shared", "valid", "age")))
+        if self.propagation is not None and self.sizes.keys == "fast" and self.propagation.has_keys:
+            outputs["next.key.shared"] = self.propagation.key(own)
+        return outputs
+
+    def memory_inputs(self) -> dict[str, Tensor]:
+        """Examples of the inputs other than `image`."""
+        if self.propagation is None:
+            return {}
+        t = self.sizes.keyframes
+        inputs = {"key.shared": torch.zeros(t, self.sizes.query, *self.map)} if self.propagation.has_keys else {}
+        inputs |= {"value.shared": torch.zeros(t, self.feature + 2, *self.map), "valid": torch.ones(t)}
+        return inputs | ({"age": torch.ones(t)} if self.fusion.age is not None else {})

@@ -1,0 +1,138 @@
+"""Stage fast: trains the fast network on frames and earlier keyframes, of which the slow network, frozen, gives the features."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from . import checkpoint, stage_data, stage_slow, team, validation
+from .adversary import Game
+from .blocks import fold
+from .config import Config, RecipeError
+from .data import Pairs, Reader, pairs
+from .fast import FastNetwork
+from .losses import task_losses
+from .loop import Loop
+from .slow import SlowNetwork
+
+PARTS = (*stage_slow.PARTS, "fast")
+"""Of the configuration, that the fast network depends on."""
+
+
+def folder(work: Path) -> Path:
+    return work / "fast"
+
+
+def network(config: Config) -> FastNetwork:
+    """Untrained."""
+    return FastNetwork(config.fast.sizes, config.slow.sizes, config.tasks, config.height, config.width)
+
+
+def trained(config: Config, work: Path) -> FastNetwork:
+    """With the averaged weights of the stage, ready for use."""
+    state = checkpoint.need(folder(work) / "checkpoint.pt", config.digest(*PARTS), "fast")
+    made = network(config)
+    made.load_state_dict(state["average"])
+    return made.eval().requires_grad_(False)
+
+
+class Teacher:
+    """The slow network, frozen: values for the memory, skips to imitate."""
+
+    def __init__(self, slow: SlowNetwork, quantised: Path | None, device: torch.device):
+        self.slow = fold(slow).to(device, memory_format=torch.channels_last)
+        self.session = None
+        if quantised is not None:
+            from .sequence import session
+
+            if not quantised.is_file():
+                raise RecipeError(f"{quantised}: expected the quantised slow network for fast.values = \"int8\", found none; run --stage quantise-slow")
+            self.session = session(quantised)
+
+    @torch.no_grad()
+    def value(self, images: Tensor) -> Tensor:
+        """[N, C_v + 2, H, W]."""
+        if self.session is None:
+            return self.slow.with_places(self.slow.features(images)[0])
+        arrays = [self.session.run(["value.shared"], {"image": image[None].contiguous().numpy()})[0] for image in images.cpu()]
+        return torch.from_numpy(np.concatenate(arrays)).to(images.device)
+
+    @torch.no_grad()
+    def skip(self, images: Tensor) -> Tensor:
+        return self.slow.early(images)
+
+
+def run(config: Config, work: Path) -> None:
+    """Trains, or goes on training."""
+    stage_slow.trained(config, work)
+    checkpoint.load(folder(work) / "checkpoint.pt", config.digest(*PARTS), "fast")
+    team.run(_train, (config, work), config.fast.training.workers)
+
+
+def _train(crew: team.Team, config: Config, work: Path) -> None:
+    settings = config.fast
+    torch.manual_seed(settings.training.seed)
+    where, in_bfloat16 = team.device(), team.bfloat16()
+    known = stage_data.opened(config, work, config.data.train)
+    tune = list(stage_data.opened(config, work, config.data.tune).values())
+    weights = stage_data.class_weights(config, tune).to(where)
+    slow = stage_slow.trained(config, work)
+    untrained = network(config)
+    untrained.heads.load_state_dict(slow.heads.state_dict())
+    untrained = untrained.to(where, memory_format=torch.channels_last)
+    teacher = Teacher(slow, stage_slow.folder(work) / "slow-int8.onnx" if settings.values == "int8" else None, where)
+    heads = list(untrained.heads.parameters())
+    rest = [p for name, p in untrained.named_parameters() if not name.startswith("heads.")]
+    game = None
+    if settings.adversary.weight:
+        game = Game(settings.sizes.query if settings.adversary.on == "projected" else config.slow.sizes.feature, settings.adversary, crew, where)
+    companions = game.companions() if game else None
+    groups = [(rest, 1.0), (heads, settings.heads_rate)]
+    loop = Loop("fast", folder(work), config.digest(*PARTS), settings.training, untrained, crew, groups, companions)
+    reader = Reader(config, [settings.training.seed, crew.rank, loop.step, 1], config.augment)
+    state = {"clips": list(known.values()), "known": known, "looked": time.monotonic()}
+
+    def losses(items):
+        if time.monotonic() - state["looked"] > stage_slow.LOOK_SECONDS:
+            state["known"] = stage_data.opened(config, work, config.data.train, state["known"])
+            state.update(clips=list(state["known"].values()), looked=time.monotonic())
+        count = max(items // settings.ages.frames_per_keyframe, 1)
+        batch = pairs(reader, state["clips"], count, settings.ages, settings.sizes.keyframes)
+        dropped = torch.from_numpy(reader.random.random(len(batch.age)) < settings.losses.key_dropout)
+        with torch.autocast(where.type, torch.bfloat16, enabled=in_bfloat16):
+            outputs, imitation = forward(config, loop.network, teacher, batch, dropped, game, loop.share, where)
+        return task_losses(outputs, batch.truth.to(where), config.losses, weights) | imitation
+
+    loop.run(losses, lambda averaged: validation.of_pairs(averaged, teacher, tune, config))
+
+
+def forward(config: Config, net: FastNetwork, teacher: Teacher, batch: Pairs, dropped: Tensor, game: Game | None, share: float, where):
+    """Outputs for the batch's frames, and the losses beside the tasks' own by name."""
+    settings, each = config.fast, config.fast.ages.frames_per_keyframe
+    keyframes, frames = batch.keyframes.to(where), batch.frames.to(where)
+    t, now = settings.sizes.keyframes, len(frames)
+    own, skip = net.encoder(torch.cat([frames, keyframes]) if settings.sizes.keys == "fast" else frames)
+    value = key = valid = age = None
+    if net.propagation is not None:
+        value = teacher.value(keyframes)
+        if net.propagation.has_keys:
+            key = net.propagation.key(own[now:] if settings.sizes.keys == "fast" else value[:, :-2])
+        value, key = (x if x is None else x.unflatten(0, (-1, t)).repeat_interleave(each, 0) for x in (value, key))
+        age = batch.age.masked_fill(dropped[:, None], -1.0).to(where)
+        valid = (age >= 0).float()
+    outputs, fused = net.answer(own[:now], skip[:now], key, value, valid, age)
+    losses = {}
+    if settings.losses.skip:
+        losses["skip"] = settings.losses.skip * F.smooth_l1_loss(skip[:now].float(), teacher.skip(frames).float())
+    if settings.losses.feature or game is not None and settings.adversary.on == "fused":
+        target = teacher.value(frames)[:, :-2].float()
+        if settings.losses.feature:
+            losses["feature"] = settings.losses.feature * F.smooth_l1_loss(fused.float(), target)
+        if game is not None and settings.adversary.on == "fused":
+            losses["adversary"] = game.loss(target, fused, share)
+    if game is not None and settings.adversary.on == "projected":
+        losses["adversary"] = game.loss(key.flatten(0, 1), net.propagation.query(own[:now]), share)
+    return outputs, losses
