@@ -4,33 +4,44 @@
 //! Fields are only ever added: readers ignore fields and message types that they do not know. Nothing here panics on
 //! what comes from a socket, and no peer makes it allocate beyond [`Limits`].
 //!
+//! [`Results`] is for programs that act on results: it connects again and keeps old ones away. [`Client`] below it gives
+//! every message as it comes.
+//!
 //! ```no_run
-//! use milad_client::{Client, Message, Subscribe};
-//! let mut client = Client::connect(milad_client::default_socket())?;
-//! client.subscribe(&Subscribe { tasks: Some(vec!["depth".into()]), ..Subscribe::default() })?;
-//! for received in client {
-//!     if let Message::Result(result) = received?.message {
-//!         println!("{} {:?}", result.sequence, result.tasks.get("depth"));
-//!     }
+//! use milad_client::{MapsMode, Options, Results, Subscribe};
+//! let subscribe = Subscribe { tasks: Some(vec!["depth".into()]), maps: MapsMode::Shared, ..Subscribe::default() };
+//! let mut results = Results::open(Options { subscribe, ..Options::default() })?;
+//! loop {
+//!     let answer = results.next()?;
+//!     let depth = answer.map("depth")?.to_f32()?;
+//!     println!("{} {}", answer.result.sequence, depth[0]);
 //! }
-//! # Ok::<(), milad_client::ClientError>(())
+//! # #[allow(unreachable_code)]
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![forbid(unsafe_code)]
 
+mod connection;
+mod map;
+mod maps;
 mod message;
 mod named;
 mod number;
 mod request;
 mod result;
+mod results;
 mod stream;
 
+pub use map::{Map, MapError};
+pub use maps::{IMAGE, MapsMessage, PlaneInfo, SharedSlot};
 pub use message::{
-    BundleInfo, CameraInfo, CameraMessage, CameraState, ClassInfo, Hello, Message, ModelMessage, PROTOCOL, TaskInfo,
-    TaskKind,
+    AccountMessage, BundleInfo, CameraInfo, CameraMessage, CameraState, ClassInfo, Dropped, Hello, Message,
+    ModelMessage, PROTOCOL, TaskInfo, TaskKind,
 };
 pub use named::Named;
 pub use request::{MapsMode, Request, Subscribe};
 pub use result::{Dtype, Keyframe, Latency, MapInfo, ResultHead, ResultMessage, Share, Statistics};
+pub use results::{Answer, Options, Results};
 pub use stream::{Client, ClientError, Limits, Received, default_socket};

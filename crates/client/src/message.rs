@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::maps::MapsMessage;
 use crate::result::{Dtype, ResultMessage};
 
 /// The protocol's version. It would change only if a field had to be taken away or to change its meaning.
@@ -19,6 +20,10 @@ pub enum Message {
     Camera(CameraMessage),
     /// Another bundle is in force.
     Model(ModelMessage),
+    /// Shared memory for maps; its descriptors come with it. Results name slots in it from now on.
+    Maps(MapsMessage),
+    /// Where frames went, once a second for those who ask.
+    Account(AccountMessage),
     /// The last request was accepted.
     Ok,
     /// The last request was refused, or the connection will be closed.
@@ -176,4 +181,31 @@ pub struct ModelMessage {
     /// What is predicted now, as in [`Hello::tasks`].
     #[serde(default)]
     pub tasks: Vec<TaskInfo>,
+}
+
+/// Where all frames went since the daemon started: captured = published + Σ dropped + in flight.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AccountMessage {
+    /// Frames that the source gave.
+    pub captured: u64,
+    /// Frames whose result was published.
+    pub published: u64,
+    /// Frames on their way.
+    pub in_flight: u64,
+    /// Frames that the driver counted but did not give.
+    pub driver_gaps: u64,
+    /// Frames that were not published; only what happened.
+    #[serde(default)]
+    pub dropped: Vec<Dropped>,
+}
+
+/// Frames that went no further than a stage, for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// `capture`, `prepare`, `fast`, `slow` or `publish`.
+    pub stage: String,
+    /// `replaced`, `corrupt`, `failed` or `stopped`.
+    pub cause: String,
+    /// How many.
+    pub frames: u64,
 }

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 /// A line from a client. Answered by `ok` or `error`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
+    /// The protocol that the client speaks; left out: whichever the daemon's hello names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<u32>,
     /// Replaces whatever this client had subscribed to.
     pub subscribe: Subscribe,
 }
@@ -20,11 +23,21 @@ pub struct Subscribe {
     pub every: u32,
     /// Whether and how maps come along.
     pub maps: MapsMode,
+    /// Whether the picture that the networks saw comes along with the maps, as a map called `image`.
+    #[serde(skip_serializing_if = "is_false")]
+    pub image: bool,
+    /// Whether a line comes once a second that tells where frames went.
+    #[serde(skip_serializing_if = "is_false")]
+    pub account: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl Default for Subscribe {
     fn default() -> Self {
-        Subscribe { tasks: None, every: 1, maps: MapsMode::None }
+        Subscribe { tasks: None, every: 1, maps: MapsMode::None, image: false, account: false }
     }
 }
 

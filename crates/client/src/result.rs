@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::maps::SharedSlot;
 use crate::named::Named;
 use crate::number;
 
@@ -41,6 +42,9 @@ pub struct ResultMessage {
     /// How many raw bytes follow this line.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub payload_bytes: u64,
+    /// Where the maps are in shared memory; left out where they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<SharedSlot>,
 }
 
 fn is_zero(value: &u64) -> bool {

@@ -1,4 +1,4 @@
-//! A blocking client: connects, reads line by line, takes the payload that a line announces.
+//! A blocking client: connects, reads line by line, takes the payload and the descriptors that a line announces.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -6,6 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::connection::Connection;
+use crate::map::{Map, MapError, SharedMaps};
 use crate::message::Message;
 use crate::request::{Request, Subscribe};
 use crate::result::MapInfo;
@@ -42,6 +44,15 @@ pub enum ClientError {
     /// The daemon ended in the middle of a message.
     #[error("the stream ended in the middle of a message")]
     Torn,
+    /// The daemon closed the connection between two messages.
+    #[error("the daemon closed the connection")]
+    Closed,
+    /// No fresh result in time.
+    #[error("no fresh result in time")]
+    Timeout,
+    /// The daemon refused what was asked for, or had no room.
+    #[error("refused by milad: {0}")]
+    Refused(String),
     /// A line that is no message.
     #[error("not a message of milad: {0}")]
     Malformed(String),
@@ -78,8 +89,9 @@ impl Received {
 /// A connection to a daemon. Iterating gives its messages; the end of the iteration is the end of the stream.
 #[derive(Debug)]
 pub struct Client {
-    reader: BufReader<UnixStream>,
+    reader: BufReader<Connection>,
     limits: Limits,
+    shared: Option<SharedMaps>,
     over: bool,
 }
 
@@ -94,18 +106,19 @@ impl Client {
 
     /// A client on a connection that is there already.
     pub fn from_stream(stream: UnixStream, limits: Limits) -> Client {
-        Client { reader: BufReader::with_capacity(64 << 10, stream), limits, over: false }
+        let reader = BufReader::with_capacity(64 << 10, Connection::new(stream));
+        Client { reader, limits, shared: None, over: false }
     }
 
     /// How long a read may wait before it fails with [`io::ErrorKind::WouldBlock`]; `None`: for ever.
     /// A message that has begun is then lost: make another connection.
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> Result<(), ClientError> {
-        Ok(self.reader.get_ref().set_read_timeout(timeout)?)
+        Ok(self.stream().set_read_timeout(timeout)?)
     }
 
     /// The connection itself, for `poll`.
     pub fn stream(&self) -> &UnixStream {
-        self.reader.get_ref()
+        self.reader.get_ref().stream()
     }
 
     /// Whether bytes were taken from the connection that [`Client::receive`] has not given yet: `poll` can't know.
@@ -115,10 +128,10 @@ impl Client {
 
     /// Asks for `what`. The answer (`ok` or `error`) comes among the messages.
     pub fn subscribe(&mut self, what: &Subscribe) -> Result<(), ClientError> {
-        let request = Request { subscribe: what.clone() };
+        let request = Request { protocol: None, subscribe: what.clone() };
         let mut line = serde_json::to_vec(&request).map_err(|e| ClientError::Malformed(e.to_string()))?;
         line.push(b'\n');
-        Ok(self.reader.get_ref().write_all(&line)?)
+        Ok(self.stream().write_all(&line)?)
     }
 
     /// The next message; `None` when the daemon closed the connection between two messages.
@@ -150,7 +163,24 @@ impl Client {
                 return Err(ClientError::Torn);
             }
         }
+        if let Message::Maps(maps) = &message {
+            let descriptors = self.reader.get_mut().take_descriptors().unwrap_or_default();
+            self.shared = Some(SharedMaps::new(maps, &descriptors).map_err(ClientError::Malformed)?);
+        }
         Ok(Some(Received { message, line, payload }))
+    }
+
+    /// A map of the newest result, by its task's name or `image`. Maps in shared memory last only until the daemon comes
+    /// around: see [`Map`].
+    pub fn map<'a>(&'a self, received: &'a Received, task: &str) -> Result<Map<'a>, MapError> {
+        let missing = |there: Vec<&str>| MapError::Missing { task: task.to_owned(), there: there.join(", ") };
+        let Message::Result(result) = &received.message else { return Err(missing(Vec::new())) };
+        if let (Some(slot), Some(shared)) = (result.shared, &self.shared) {
+            return shared.map(slot, task).ok_or_else(|| missing(shared.names().collect()));
+        }
+        let info = result.maps.iter().find(|info| info.task == task);
+        info.and_then(|info| Some(Map::inline(info.dtype, &info.shape, received.map(info)?)))
+            .ok_or_else(|| missing(result.maps.iter().map(|info| info.task.as_str()).collect()))
     }
 }
 

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::num::NonZeroU32;
+
 use milad_client::*;
 
 fn golden(name: &str) -> String {
@@ -82,6 +84,7 @@ fn result() -> ResultMessage {
         tasks: statistics(),
         maps: vec![],
         payload_bytes: 0,
+        shared: None,
     }
 }
 
@@ -97,6 +100,11 @@ fn statistics() -> Named<Statistics> {
 
 fn map(task: &str, dtype: Dtype, shape: &[u32], offset: u64, bytes: u64) -> MapInfo {
     MapInfo { task: task.into(), dtype, shape: shape.into(), byte_order: "little".into(), offset, bytes }
+}
+
+fn plane(task: &str, dtype: Dtype, shape: &[u32], slot_bytes: u64, bytes: u64) -> PlaneInfo {
+    let (task, shape, byte_order) = (task.into(), shape.into(), "little".into());
+    PlaneInfo { task, dtype, shape, byte_order, slot_bytes, data_offset: 64, bytes }
 }
 
 /// The messages of `messages.jsonl`, in its order.
@@ -127,6 +135,27 @@ fn messages() -> Vec<Message> {
         Message::Ok,
         Message::Error { message: "no task \"x\"".into() },
         Message::Bye { reason: "stopped".into() },
+        Message::Maps(MapsMessage {
+            epoch: 3,
+            slots: 8,
+            planes: vec![
+                plane("segmentation", Dtype::U8, &[128, 256], 32_832, 32_768),
+                plane("depth", Dtype::F32, &[128, 256], 131_136, 131_072),
+                plane("normals", Dtype::I8, &[3, 128, 256], 98_368, 98_304),
+                plane("image", Dtype::U8, &[128, 256, 3], 98_368, 98_304),
+            ],
+        }),
+        Message::Result(ResultMessage {
+            shared: Some(SharedSlot { slot: 2, generation: NonZeroU32::new(19).unwrap() }),
+            ..result()
+        }),
+        Message::Account(AccountMessage {
+            captured: 1044,
+            published: 1030,
+            in_flight: 2,
+            driver_gaps: 3,
+            dropped: vec![Dropped { stage: "fast".into(), cause: "replaced".into(), frames: 12 }],
+        }),
     ]
 }
 
@@ -151,12 +180,14 @@ fn requests_are_read_as_documented_and_what_is_left_out_has_its_default() {
     let read = |line: &str| serde_json::from_str::<Request>(line).unwrap().subscribe;
     let lines = golden("requests.jsonl");
     let mut lines = lines.lines().map(read);
-    assert_eq!(lines.next(), Some(Subscribe { tasks: Some(vec!["depth".into()]), every: 1, maps: MapsMode::None }));
-    assert_eq!(lines.next(), Some(Subscribe { tasks: None, every: 5, maps: MapsMode::Inline }));
+    assert_eq!(lines.next(), Some(Subscribe { tasks: Some(vec!["depth".into()]), every: 1, ..Subscribe::default() }));
+    assert_eq!(lines.next(), Some(Subscribe { every: 5, maps: MapsMode::Inline, ..Subscribe::default() }));
     assert_eq!(lines.next(), Some(Subscribe::default()));
     assert_eq!(lines.next(), Some(Subscribe { maps: MapsMode::Shared, ..Subscribe::default() }));
     // A request of a later version: what this one does not know is ignored.
     assert_eq!(lines.next(), Some(Subscribe::default()));
+    let all = Subscribe { maps: MapsMode::Shared, image: true, account: true, ..Subscribe::default() };
+    assert_eq!(lines.next(), Some(all));
     assert_eq!(lines.next(), None);
 }
 
