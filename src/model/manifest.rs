@@ -179,6 +179,14 @@ fn check_task(file: &Path, raw: RawTask) -> Result<TaskSpec, BundleError> {
     if raw.name.is_empty() || !raw.name.chars().all(|c| is_name(c) && c != '.') {
         return Err(value(file, "task.name", "letters, digits, `-` or `_`", quoted(&raw.name)));
     }
+    if raw.name == milad_client::IMAGE {
+        return Err(value(
+            file,
+            "task.name",
+            "another name: the picture comes to clients as `image`",
+            quoted(&raw.name),
+        ));
+    }
     let key = |name: &str| format!("task `{}`: {name}", raw.name);
     check_side(file, &key("width"), raw.width)?;
     check_side(file, &key("height"), raw.height)?;

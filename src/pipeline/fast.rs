@@ -106,8 +106,14 @@ impl FastStage {
             self.account.metrics().stage(Stage::Fast, meta.network_ns as f64 * 1e-9);
 
             let (sequence, frame_epoch, captured_ns) = (meta.sequence, meta.epoch, meta.captured_ns);
-            let outcome =
-                Outcome { meta, prediction: run.prediction, keyframe, confidence: run.confidence, slow_running };
+            let outcome = Outcome {
+                meta,
+                image: image.clone(),
+                prediction: run.prediction,
+                keyframe,
+                confidence: run.confidence,
+                slow_running,
+            };
             // The answer first: the nomination can wait, the client can't.
             match self.output.send(outcome) {
                 Sent::Delivered => {}

@@ -48,6 +48,8 @@ pub struct KeyframeMark {
 pub struct Outcome {
     /// Which frame.
     pub meta: Meta,
+    /// What the networks saw.
+    pub image: Image,
     /// What the network says of it.
     pub prediction: Prediction,
     /// The keyframe that helped; `None` before the first is done.

@@ -7,8 +7,9 @@ use tract_onnx::prelude::{Tensor, TractResult};
 use crate::model::engine::Image;
 
 /// How many images can be in use at once: one being filled, one and the one that replaces it in the link to the networks,
-/// one in the fast network, one nominated and one in the slow network.
-const IN_USE: usize = 6;
+/// one in the fast network, one nominated and one in the slow network; with their outcomes, one and the one that replaces it
+/// in the link to publishing, and one being published.
+const IN_USE: usize = 9;
 
 /// A few images of one size. Giving one out allocates nothing, unless a reader keeps more of them than the pipeline does.
 #[derive(Debug)]

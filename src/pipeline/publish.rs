@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
-use milad_client::{CameraMessage, CameraState, Keyframe, Latency, Message, ResultMessage};
+use milad_client::{AccountMessage, CameraMessage, CameraState, Dropped, Keyframe, Latency, Message, ResultMessage};
 
 use super::account::Account;
 use super::frame::Outcome;
@@ -89,6 +89,8 @@ struct Desk {
     keyframe: Option<(u64, u64)>,
     /// How many frames had been answered at the last look.
     answered: u64,
+    /// When clients that want it were last told where frames went.
+    told_ns: u64,
 }
 
 impl PublishStage {
@@ -101,6 +103,7 @@ impl PublishStage {
             epoch: 0,
             keyframe: None,
             answered: 0,
+            told_ns: 0,
         };
         self.greet(None);
         let mut more = false;
@@ -122,6 +125,7 @@ impl PublishStage {
                 Received::Closed => break,
             }
             self.watch_progress(&mut desk);
+            self.tell_account(&mut desk);
         }
         let reason = if self.stop.is_set() { "the daemon stops" } else { "the source ended" };
         self.stop.set();
@@ -161,6 +165,28 @@ impl PublishStage {
         }
     }
 
+    /// Tells clients that want it where frames went, once a second.
+    fn tell_account(&mut self, desk: &mut Desk) {
+        let now = monotonic_ns();
+        if now.saturating_sub(desk.told_ns) < TICK.as_nanos() as u64 || !self.publisher.server.wants_account() {
+            return;
+        }
+        desk.told_ns = now;
+        let summary = self.account.summary();
+        let dropped = summary.dropped.iter().map(|(stage, cause, frames)| Dropped {
+            stage: stage.name().to_owned(),
+            cause: cause.name().to_owned(),
+            frames: *frames,
+        });
+        self.publisher.server.account(&Message::Account(AccountMessage {
+            captured: summary.captured,
+            published: summary.published,
+            in_flight: summary.in_flight(),
+            driver_gaps: summary.driver_gaps,
+            dropped: dropped.collect(),
+        }));
+    }
+
     /// What counts as fresh follows from the camera's rate and from the keyframe interval in force.
     fn set_freshness(&self, camera: &Camera) {
         let frame = Duration::from_nanos(camera.interval_ns);
@@ -178,6 +204,7 @@ impl PublishStage {
             self.account.dropped(Stage::Publish, Cause::Failed);
             return;
         }
+        desk.digest.picture(self.publisher.server.wants().image().then_some(&outcome.image));
         let published_ns = monotonic_ns();
         let publish_ns = published_ns.saturating_sub(started);
         let latency_ns = published_ns.saturating_sub(meta.captured_ns);

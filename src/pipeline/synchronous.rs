@@ -108,6 +108,6 @@ impl SynchronousStage {
             }
         }
         meta.network_ns = monotonic_ns().saturating_sub(started);
-        Ok(Outcome { meta, prediction, keyframe: *keyframe, confidence, slow_running: false })
+        Ok(Outcome { meta, image: image.clone(), prediction, keyframe: *keyframe, confidence, slow_running: false })
     }
 }

@@ -6,16 +6,32 @@
 use std::io::Write;
 use std::ops::Range;
 
-use milad_client::ResultMessage;
+use milad_client::{IMAGE, ResultMessage, SharedSlot};
 
-use super::plane::Plane;
+use super::plane::{IMAGE_TASK, Plane};
 
-/// Tasks by their place in the hello, as a set of bits; tasks beyond the 64th can't be named.
+/// Tasks by their place in the hello, as a set of bits; tasks beyond the 63rd can't be named, the last bit is the image's.
 pub type TaskMask = u64;
+
+/// How a result's maps reach a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Not at all.
+    None,
+    /// Behind the line.
+    Inline,
+    /// In shared memory, there.
+    Shared(SharedSlot),
+}
 
 /// Whether a task is in a mask.
 pub fn contains(mask: TaskMask, task: usize) -> bool {
     u32::try_from(task).ok().and_then(|task| 1u64.checked_shl(task)).is_some_and(|bit| mask & bit != 0)
+}
+
+/// A map's name on the wire.
+pub fn name(result: &ResultMessage, task: usize) -> Option<&str> {
+    if task == IMAGE_TASK { Some(IMAGE) } else { result.tasks.0.get(task).map(|(name, _)| name.as_str()) }
 }
 
 /// A result's bytes.
@@ -60,17 +76,19 @@ impl Block {
             self.statistics.push(start..self.text.len());
         }
         for plane in planes.iter().filter(|plane| contains(wanted, plane.task)) {
-            let Some((name, _)) = result.tasks.0.get(plane.task) else { continue };
+            let Some(name) = name(result, plane.task) else { continue };
             let (info, start) = (self.text.len(), self.payload.len());
             self.text.extend_from_slice(b"{\"task\":");
             serde_json::to_writer(&mut self.text, name)?;
             self.text.extend_from_slice(b",\"dtype\":");
             serde_json::to_writer(&mut self.text, &plane.values.dtype())?;
-            self.text.extend_from_slice(b",\"shape\":[");
-            if plane.channels != 1 {
-                let _ = write!(self.text, "{},", plane.channels);
+            let mut open = ",\"shape\":[";
+            for side in plane.shape() {
+                // Writing to a vector does not fail.
+                let _ = write!(self.text, "{open}{side}");
+                open = ",";
             }
-            let _ = write!(self.text, "{},{}],\"byte_order\":\"little\",\"offset\":", plane.height, plane.width);
+            self.text.extend_from_slice(b"],\"byte_order\":\"little\",\"offset\":");
             plane.values.append_to(&mut self.payload);
             self.maps.push(EncodedMap {
                 task: plane.task,
@@ -87,7 +105,7 @@ impl Block {
     }
 
     /// Writes a client's own part: from `dropped` to the newline.
-    pub fn write_tail(&self, tail: &mut Vec<u8>, dropped: u64, tasks: TaskMask, inline: bool) {
+    pub fn write_tail(&self, tail: &mut Vec<u8>, dropped: u64, tasks: TaskMask, way: Way) {
         tail.clear();
         // Writing to a vector does not fail.
         let _ = write!(tail, ",\"dropped\":{dropped},\"tasks\":{{");
@@ -100,7 +118,10 @@ impl Block {
             }
         }
         tail.push(b'}');
-        if inline {
+        if let Way::Shared(SharedSlot { slot, generation }) = way {
+            let _ = write!(tail, ",\"shared\":{{\"slot\":{slot},\"generation\":{generation}}}");
+        }
+        if way == Way::Inline {
             let mut offset = 0;
             for map in self.maps.iter().filter(|map| contains(tasks, map.task)) {
                 let open: &[u8] = if offset == 0 { b",\"maps\":[" } else { b"," };

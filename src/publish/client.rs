@@ -5,14 +5,17 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::os::fd::OwnedFd;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use milad_client::{Hello, MapsMode, Message, Request, Subscribe};
+use milad_client::{Hello, MapsMode, Message, PROTOCOL, Request, SharedSlot, Subscribe};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, sendmsg, shutdown};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, recv, sendmsg, shutdown};
 
-use super::block::{Block, TaskMask};
+use super::block::{Block, TaskMask, Way};
+use super::plane::IMAGE_TASK;
+use super::shared::{self, Delivery, Ring};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -59,7 +62,8 @@ pub struct Gone;
 #[derive(Debug, Clone)]
 enum Outgoing {
     Line(Arc<[u8]>),
-    Result { block: Arc<Block>, tasks: TaskMask, inline: bool },
+    Maps(Delivery),
+    Result { block: Arc<Block>, tasks: TaskMask, way: Way },
 }
 
 /// A connection.
@@ -89,6 +93,8 @@ pub struct Client {
     errors: (u32, u64),
     subscribed: Subscribe,
     tasks: TaskMask,
+    /// The ring whose planes it was given last, and of which tasks.
+    ring: (u64, TaskMask),
     /// Results until the next one that it wants.
     skip: u32,
 }
@@ -113,6 +119,7 @@ impl Client {
             errors: (limits.errors, now_ns),
             subscribed: Subscribe::default(),
             tasks: 0,
+            ring: (0, 0),
             skip: 0,
         };
         client.resolve(hello);
@@ -127,14 +134,20 @@ impl Client {
     /// Finds its tasks among those of another hello.
     pub fn resolve(&mut self, hello: &Hello) {
         let names = self.subscribed.tasks.as_deref();
-        let tasks = hello.tasks.iter().take(TaskMask::BITS as usize).enumerate();
+        let tasks = hello.tasks.iter().take(IMAGE_TASK).enumerate();
         let wanted = tasks.filter(|(_, task)| names.is_none_or(|names| names.contains(&task.name)));
-        self.tasks = wanted.fold(0, |mask, (i, _)| mask | 1 << i);
+        let image = if self.subscribed.image { 1 << IMAGE_TASK } else { 0 };
+        self.tasks = wanted.fold(image, |mask, (i, _)| mask | 1 << i);
     }
 
-    /// The tasks whose maps it wants behind the lines.
-    pub fn wants(&self) -> TaskMask {
-        if self.subscribed.maps == MapsMode::Inline && self.closing.is_none() { self.tasks } else { 0 }
+    /// The tasks whose maps it wants this way.
+    pub fn wants(&self, maps: MapsMode) -> TaskMask {
+        if self.subscribed.maps == maps && self.closing.is_none() { self.tasks } else { 0 }
+    }
+
+    /// Whether it wants to know where frames go.
+    pub fn wants_account(&self) -> bool {
+        self.subscribed.account && self.closing.is_none()
     }
 
     /// Whether there is something to send.
@@ -165,20 +178,39 @@ impl Client {
         true
     }
 
-    /// Queues a result. Returns how many messages were lost for it.
-    pub fn offer_result(&mut self, block: &Arc<Block>, now_ns: u64) -> u64 {
-        let inline = self.subscribed.maps == MapsMode::Inline;
-        self.offer(Outgoing::Result { block: block.clone(), tasks: self.tasks, inline }, now_ns)
+    /// Queues a result, whose maps are in the ring's slot where there is one. Returns how many messages were lost for it.
+    pub fn offer_result(&mut self, block: &Arc<Block>, shared: Option<(&Ring, SharedSlot)>, now_ns: u64) -> u64 {
+        let (mut way, mut lost) = (Way::None, 0);
+        match (self.subscribed.maps, shared) {
+            (MapsMode::Inline, _) => way = Way::Inline,
+            (MapsMode::Shared, Some((ring, slot))) if ring.has(self.tasks) => {
+                let (serial, given) = self.ring;
+                if serial != ring.serial() || self.tasks & !given != 0 {
+                    let (queued, lost_now) = self.offer(Outgoing::Maps(ring.delivery(self.tasks)), now_ns);
+                    lost += lost_now;
+                    if queued {
+                        self.ring = (ring.serial(), self.tasks);
+                    }
+                }
+                // Without its memory a slot's number is of no use: then there are no maps with this result.
+                if self.ring.0 == ring.serial() && self.tasks & !self.ring.1 == 0 {
+                    way = Way::Shared(slot);
+                }
+            }
+            _ => {}
+        }
+        lost + self.offer(Outgoing::Result { block: block.clone(), tasks: self.tasks, way }, now_ns).1
     }
 
     /// Queues a line (with its newline). Returns how many messages were lost for it.
     pub fn offer_line(&mut self, line: Arc<[u8]>, now_ns: u64) -> u64 {
-        self.offer(Outgoing::Line(line), now_ns)
+        self.offer(Outgoing::Line(line), now_ns).1
     }
 
-    fn offer(&mut self, message: Outgoing, now_ns: u64) -> u64 {
+    /// Whether the message was queued, and how many messages were lost.
+    fn offer(&mut self, message: Outgoing, now_ns: u64) -> (bool, u64) {
         if self.closing.is_some() {
-            return 0;
+            return (false, 0);
         }
         let mut lost = 0;
         if self.waiting.len() >= self.limits.waiting {
@@ -188,14 +220,14 @@ impl Client {
                 Some(oldest) => drop(self.waiting.remove(oldest)),
                 None => {
                     self.lost += lost;
-                    return lost;
+                    return (false, lost);
                 }
             }
         }
         self.lost += lost;
         self.waiting.push_back(message);
         self.note_fullness(now_ns);
-        lost
+        (true, lost)
     }
 
     fn note_fullness(&mut self, now_ns: u64) {
@@ -231,8 +263,8 @@ impl Client {
         loop {
             if self.current.is_none() {
                 let Some(next) = self.waiting.pop_front() else { break };
-                if let Outgoing::Result { block, tasks, inline } = &next {
-                    block.write_tail(&mut self.tail, self.lost, *tasks, *inline);
+                if let Outgoing::Result { block, tasks, way } = &next {
+                    block.write_tail(&mut self.tail, self.lost, *tasks, *way);
                     self.lost = 0;
                 }
                 self.current = Some(next);
@@ -278,20 +310,39 @@ impl Client {
                 }
             }};
         }
+        let mut descriptors: Option<&[Arc<OwnedFd>]> = None;
         match &self.current {
             None => return Ok(true),
             Some(Outgoing::Line(line)) => part!(line),
-            Some(Outgoing::Result { block, tasks, inline }) => {
+            Some(Outgoing::Maps(delivery)) => {
+                part!(&delivery.line);
+                // The descriptors go with the first byte.
+                if self.sent == 0 {
+                    descriptors = Some(&delivery.descriptors);
+                }
+            }
+            Some(Outgoing::Result { block, tasks, way }) => {
                 part!(block.head());
                 part!(&self.tail);
-                if *inline {
+                if *way == Way::Inline {
                     block.planes(*tasks).for_each(|plane| part!(plane));
                 }
             }
         }
         let slices = slices.get(..count).unwrap_or_default();
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let sent = sendmsg(&self.fd, slices, &mut SendAncillaryBuffer::default(), flags)?;
+        let sent = match descriptors {
+            None => sendmsg(&self.fd, slices, &mut SendAncillaryBuffer::default(), flags)?,
+            Some(descriptors) => {
+                let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(IMAGE_TASK + 1))];
+                let mut control = SendAncillaryBuffer::new(&mut space);
+                let descriptors: Vec<_> = descriptors.iter().map(|fd| fd.as_fd()).collect();
+                if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+                    return Err(Errno::TOOBIG);
+                }
+                sendmsg(&self.fd, slices, &mut control, flags)?
+            }
+        };
         self.sent += sent;
         Ok(sent == left)
     }
@@ -379,14 +430,24 @@ pub fn encode(message: &Message) -> Arc<[u8]> {
 /// A request, checked, or what is wrong with it.
 fn parse(line: &[u8], hello: &Hello) -> Result<Subscribe, String> {
     let request: Request = serde_json::from_slice(line).map_err(|error| {
-        format!("expected {{\"subscribe\":{{\"tasks\":[…],\"every\":1,\"maps\":\"none\"|\"inline\"}}}}: {error}")
+        format!(
+            "expected {{\"subscribe\":{{\"tasks\":[…],\"every\":1,\"maps\":\"none\"|\"inline\"|\"shared\"}}}}: {error}"
+        )
     })?;
+    if let Some(protocol) = request.protocol.filter(|protocol| *protocol != PROTOCOL) {
+        return Err(format!("protocol {protocol} is not spoken here: this daemon speaks {PROTOCOL}"));
+    }
     let subscribe = request.subscribe;
     if subscribe.every == 0 {
         return Err("\"every\" counts from 1: 1 is every result, 2 every second one".into());
     }
-    if subscribe.maps == MapsMode::Shared {
-        return Err("maps in shared memory are not served yet: ask for \"inline\" or \"none\"".into());
+    if subscribe.image && subscribe.maps == MapsMode::None {
+        return Err("\"image\" comes with maps: ask for \"inline\" or \"shared\" ones".into());
+    }
+    if subscribe.maps == MapsMode::Shared
+        && let Some(why) = shared::unavailable()
+    {
+        return Err(format!("{why}: ask for \"inline\" maps"));
     }
     let known = |name: &String| hello.tasks.iter().any(|task| task.name == *name);
     if let Some(unknown) = subscribe.tasks.iter().flatten().find(|name| !known(name)) {

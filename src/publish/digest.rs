@@ -6,8 +6,10 @@
 use milad_client::{Named, Share, Statistics};
 use milad_kernels::maps::{DepthEncoding as KernelDepth, Upsampler};
 
-use super::plane::{Plane, Values};
-use crate::model::{DepthEncoding, Prediction, Spec, TaskKind, TaskSpec};
+use super::picture::denormalise;
+use super::plane::{IMAGE_TASK, Plane, Values};
+use crate::model::engine::Image;
+use crate::model::{DepthEncoding, InputSpec, Prediction, Spec, TaskKind, TaskSpec};
 
 /// −y of a unit vector × 127 from which a normal points up within 30°: 127 · cos 30° = 109.99.
 const UP: i8 = 110;
@@ -28,7 +30,10 @@ pub struct DigestError {
 #[derive(Debug)]
 pub struct Digest {
     tasks: Vec<Task>,
+    /// One a task, and behind them the image's, once somebody wanted it.
     planes: Vec<Plane>,
+    input: InputSpec,
+    has_image: bool,
     scratch: Vec<f32>,
 }
 
@@ -55,6 +60,8 @@ impl Digest {
         let largest = spec.tasks.iter().map(|task| task.width * task.height).max().unwrap_or(0);
         Digest {
             planes: planes.collect(),
+            input: spec.input.clone(),
+            has_image: false,
             tasks: spec.tasks.iter().map(|spec| Task { spec: spec.clone(), upsampler: None }).collect(),
             scratch: Vec::with_capacity(largest),
         }
@@ -100,9 +107,25 @@ impl Digest {
         Ok(())
     }
 
-    /// The maps of the last run, in the order of the tasks.
+    /// Makes the picture that the networks saw a plane behind the maps; `None`: nobody wants it.
+    pub fn picture(&mut self, image: Option<&Image>) {
+        self.has_image = false;
+        let numbers = image.and_then(|image| image.as_plain_ram().and_then(|plain| plain.as_slice::<f32>().ok()));
+        let Some(numbers) = numbers else { return };
+        let InputSpec { width, height, .. } = self.input;
+        if self.planes.len() == self.tasks.len() {
+            let values = Values::U8(vec![0; 3 * width * height]);
+            self.planes.push(Plane { task: IMAGE_TASK, channels: 3, height, width, values });
+        }
+        if let Some(Plane { values: Values::U8(out), .. }) = self.planes.last_mut() {
+            denormalise(&self.input, numbers, out);
+            self.has_image = true;
+        }
+    }
+
+    /// The maps of the last run in the order of the tasks, and the picture where it was made.
     pub fn planes(&self) -> &[Plane] {
-        &self.planes
+        self.planes.get(..self.tasks.len() + usize::from(self.has_image)).unwrap_or(&self.planes)
     }
 
     /// Whether `statistics` are of the same tasks, so that only numbers change.

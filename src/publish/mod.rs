@@ -8,6 +8,8 @@
 //! | [`client`] | one connection: its queue, its requests, its limits |
 //! | [`block`] | one result, encoded once for all clients |
 //! | [`digest`] | predictions → maps and statistics |
+//! | [`shared`] | maps in shared memory |
+//! | [`picture`] | the picture that the networks saw |
 //! | [`greeting`] | the hello line |
 //!
 //! Nothing here waits for a client, and nothing a client does delays another one or the pipeline.
@@ -17,8 +19,10 @@ pub mod client;
 pub mod digest;
 pub mod greeting;
 mod lock;
+pub mod picture;
 pub mod plane;
 pub mod server;
+pub mod shared;
 pub mod socket;
 
 pub use client::Limits;

@@ -2,10 +2,13 @@
 
 use milad_client::Dtype;
 
-/// A map of a task, in the order of `[channels,] height, width`.
+/// The number that the image goes by among the tasks, which are counted from 0 as in the hello.
+pub const IMAGE_TASK: usize = 63;
+
+/// A map of a task in the order of `[channels,] height, width`; or the image, of `height, width, 3`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plane {
-    /// Which task, counted as in the hello.
+    /// Which task, counted as in the hello, or [`IMAGE_TASK`].
     pub task: usize,
     /// Numbers a pixel; 1: the shape on the wire is `[height, width]`.
     pub channels: usize,
@@ -15,6 +18,19 @@ pub struct Plane {
     pub width: usize,
     /// The numbers.
     pub values: Values,
+}
+
+impl Plane {
+    /// Its sides as they are on the wire.
+    pub fn shape(&self) -> impl Iterator<Item = u32> {
+        let [channels, height, width] = [self.channels, self.height, self.width].map(|side| side as u32);
+        let (sides, from) = match (self.task, channels) {
+            (IMAGE_TASK, _) => ([height, width, channels], 0),
+            (_, 1) => ([0, height, width], 1),
+            _ => ([channels, height, width], 0),
+        };
+        sides.into_iter().skip(from)
+    }
 }
 
 /// A map's numbers.
@@ -35,6 +51,15 @@ impl Values {
             Values::U8(_) => Dtype::U8,
             Values::I8(_) => Dtype::I8,
             Values::F32(_) => Dtype::F32,
+        }
+    }
+
+    /// Their length on the wire.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Values::U8(values) => values.len(),
+            Values::I8(values) => values.len(),
+            Values::F32(values) => values.len() * 4,
         }
     }
 

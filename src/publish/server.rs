@@ -7,15 +7,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use milad_client::{Hello, Message, ResultMessage};
+use milad_client::{Hello, MapsMode, Message, ResultMessage, SharedSlot};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{SendFlags, SocketFlags, accept_with, send};
 
-use super::block::{Block, TaskMask, contains};
+use super::block::{self, Block, TaskMask, contains};
 use super::client::{Client, Limits, encode};
-use super::plane::Plane;
+use super::plane::{IMAGE_TASK, Plane};
+use super::shared::Ring;
 use super::socket::ListeningSocket;
 use crate::clock;
 use crate::telemetry::Metrics;
@@ -29,7 +30,7 @@ const PAUSE_NS: u64 = 200_000_000;
 /// How long the last words may take.
 const FAREWELL: Duration = Duration::from_millis(200);
 
-/// Which tasks' maps anybody wants inline.
+/// Which tasks' maps anybody wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Wants(TaskMask);
 
@@ -37,6 +38,11 @@ impl Wants {
     /// Whether somebody wants this task's map; tasks are counted as in the hello.
     pub fn task(self, task: usize) -> bool {
         contains(self.0, task)
+    }
+
+    /// Whether somebody wants the picture that the networks saw.
+    pub fn image(self) -> bool {
+        contains(self.0, IMAGE_TASK)
     }
 
     /// Whether somebody wants any map.
@@ -55,6 +61,9 @@ pub struct Server {
     clients: Vec<Client>,
     /// Blocks that nobody holds are used again.
     blocks: Vec<Arc<Block>>,
+    /// Maps in shared memory, while somebody wants them.
+    ring: Option<Ring>,
+    rings: u64,
     connections: u64,
     paused_until: u64,
 }
@@ -80,6 +89,8 @@ impl Server {
             hello: None,
             clients: Vec::with_capacity(limits.clients),
             blocks: Vec::new(),
+            ring: None,
+            rings: 0,
             connections: 0,
             paused_until: 0,
         })
@@ -111,31 +122,73 @@ impl Server {
 
     /// Which maps to hand to [`Server::publish`].
     pub fn wants(&self) -> Wants {
-        Wants(self.clients.iter().fold(0, |mask, client| mask | client.wants()))
+        Wants(self.wanted(MapsMode::Inline) | self.wanted(MapsMode::Shared))
+    }
+
+    fn wanted(&self, maps: MapsMode) -> TaskMask {
+        self.clients.iter().fold(0, |mask, client| mask | client.wants(maps))
+    }
+
+    /// Whether somebody wants to know where frames go.
+    pub fn wants_account(&self) -> bool {
+        self.clients.iter().any(Client::wants_account)
     }
 
     /// Sends a result to all clients that want it. `result.tasks` and `planes` count tasks as the hello does; `dropped`,
-    /// `maps` and `payload_bytes` of `result` are filled in by client.
+    /// `maps`, `payload_bytes` and `shared` of `result` are filled in by client.
     pub fn publish(&mut self, result: &ResultMessage, planes: &[Plane]) {
         let now = (self.clock)();
-        let wanted = self.wants().0;
+        // Only what somebody gets now is encoded, or written to shared memory.
+        let mut due = [false; Limits::MAX_CLIENTS];
+        let (mut inline, mut shared) = (0, 0);
+        for (client, due) in self.clients.iter_mut().zip(&mut due) {
+            *due = client.is_due();
+            if *due {
+                inline |= client.wants(MapsMode::Inline);
+                shared |= client.wants(MapsMode::Shared);
+            }
+        }
+        let slot = self.share(result, planes, shared);
+        let shared = slot.and_then(|slot| self.ring.as_ref().map(|ring| (ring, slot)));
         let mut block: Option<Arc<Block>> = None;
         let mut lost = 0;
-        for client in &mut self.clients {
-            if !client.is_due() {
-                continue;
-            }
+        for (client, _) in self.clients.iter_mut().zip(due).filter(|(_, due)| *due) {
             if block.is_none() {
-                block = Some(encoded(&mut self.blocks, result, planes, wanted));
+                block = Some(encoded(&mut self.blocks, result, planes, inline));
             }
             if let Some(block) = &block {
-                lost += client.offer_result(block, now);
+                lost += client.offer_result(block, shared, now);
             }
         }
         drop(block);
         if lost > 0 {
             self.metrics.client_lost(lost);
         }
+        self.flush(now);
+    }
+
+    /// Writes the `wanted` maps into shared memory, which is there only while some client wants any.
+    fn share(&mut self, result: &ResultMessage, planes: &[Plane], wanted: TaskMask) -> Option<SharedSlot> {
+        if wanted == 0 {
+            if self.ring.is_some() && self.wanted(MapsMode::Shared) == 0 {
+                self.ring = None;
+            }
+            return None;
+        }
+        if !self.ring.as_ref().is_some_and(|ring| ring.fits(result.epoch, planes)) {
+            self.rings += 1;
+            self.ring = Some(Ring::new(result.epoch, self.rings));
+        }
+        self.ring.as_mut().map(|ring| ring.write(planes, wanted, |task| block::name(result, task)))
+    }
+
+    /// Sends a line to all clients that want to know where frames go.
+    pub fn account(&mut self, message: &Message) {
+        let now = (self.clock)();
+        let line = encode(message);
+        let clients = self.clients.iter_mut().filter(|client| client.wants_account());
+        let lost = clients.map(|client| client.offer_line(line.clone(), now)).sum();
+        self.metrics.client_lost(lost);
         self.flush(now);
     }
 

@@ -58,7 +58,7 @@ impl Screen {
                 self.times.clear();
             }
             Message::Bye { reason } | Message::Error { message: reason } => self.bye = Some(reason),
-            Message::Ok | Message::Unknown => {}
+            Message::Maps(_) | Message::Account(_) | Message::Ok | Message::Unknown => {}
         }
     }
 

@@ -62,12 +62,15 @@ fn publishing_to_quick_slow_and_deaf_clients_allocates_nothing_per_frame() {
     reader(&path, "");
     reader(&path, "{\"subscribe\":{\"maps\":\"inline\"}}\n");
     reader(&path, "{\"subscribe\":{\"maps\":\"inline\",\"tasks\":[\"depth\",\"seg\"],\"every\":3}}\n");
+    reader(&path, "{\"subscribe\":{\"maps\":\"shared\",\"image\":true}}\n");
     let mut deaf = UnixStream::connect(&path).unwrap();
     deaf.write_all(b"{\"subscribe\":{\"maps\":\"inline\"}}\n").unwrap();
 
+    let image = std::sync::Arc::new(Tensor::zero::<f32>(&[1, 3, 32, 64]).unwrap());
     let (mut digest, mut message, prediction) = (Digest::new(&spec), ResultMessage::default(), prediction());
     let mut frame = |sequence: u64| {
         digest.run(&prediction, &mut message.tasks).unwrap();
+        digest.picture(server.wants().image().then_some(&image));
         message.sequence = sequence;
         message.keyframe = Some(Keyframe { sequence, age_frames: 1, age_ms: 33.3 });
         message.confidence = Some(0.25);
@@ -87,7 +90,7 @@ fn publishing_to_quick_slow_and_deaf_clients_allocates_nothing_per_frame() {
     assert_eq!(allocations(|| (300..600).for_each(&mut frame)), 0);
     let mut text = String::new();
     metrics.render(&mut text);
-    assert!(text.contains("milad_clients 4\n"), "{text}");
+    assert!(text.contains("milad_clients 5\n"), "{text}");
     let lost = text.lines().find_map(|line| line.strip_prefix("milad_client_messages_lost_total ")).unwrap();
     assert!(lost.parse::<u64>().unwrap() > 0, "the deaf client lost nothing: the test is too short");
 }

@@ -194,7 +194,7 @@ fn garbage_is_answered_a_few_times_and_costs_nobody_anything() {
         "{\"subscribe\":{\"every\":0}}\n",
         "{\"subscribe\":{\"every\":-1}}\n",
         "{\"subscribe\":{\"tasks\":[\"nothing\"]}}\n",
-        "{\"subscribe\":{\"maps\":\"shared\"}}\n",
+        "{\"protocol\":2,\"subscribe\":{}}\n",
         "{\"subscribe\":{\"maps\":\"carrier pigeon\"}}\n",
     ];
     for line in lines {
@@ -204,8 +204,8 @@ fn garbage_is_answered_a_few_times_and_costs_nobody_anything() {
         assert!(error.len() < 5000, "{error}");
         if line.contains("nothing") {
             assert_eq!(error, "no task \"nothing\"; there are: depth, flow");
-        } else if line.contains("shared") {
-            assert!(error.contains("not served yet"), "{error}");
+        } else if line.contains("protocol") {
+            assert!(error.contains("this daemon speaks 1"), "{error}");
         }
     }
     // Ten at once, then one a second.

@@ -10,6 +10,7 @@ mod daemon;
 mod metrics;
 mod samples;
 mod scene;
+mod shared;
 mod sockets;
 mod sources;
 mod support;

@@ -68,7 +68,7 @@ pub struct Answer<'a> {
 impl<'a> Answer<'a> {
     /// A map by its task's name, or `image`.
     pub fn map(&self, task: &str) -> Result<Map<'a>, MapError> {
-        self.client.map(self.received, task)
+        self.client.map_of(self.received, task)
     }
 }
 

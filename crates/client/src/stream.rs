@@ -172,7 +172,7 @@ impl Client {
 
     /// A map of the newest result, by its task's name or `image`. Maps in shared memory last only until the daemon comes
     /// around: see [`Map`].
-    pub fn map<'a>(&'a self, received: &'a Received, task: &str) -> Result<Map<'a>, MapError> {
+    pub fn map_of<'a>(&'a self, received: &'a Received, task: &str) -> Result<Map<'a>, MapError> {
         let missing = |there: Vec<&str>| MapError::Missing { task: task.to_owned(), there: there.join(", ") };
         let Message::Result(result) = &received.message else { return Err(missing(Vec::new())) };
         if let (Some(slot), Some(shared)) = (result.shared, &self.shared) {

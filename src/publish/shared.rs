@@ -1,0 +1,151 @@
+//! Maps in shared memory: the ring of an epoch, made when the first client asks for it and gone with the last.
+//!
+//! Writing never waits for a reader. What a client is given can't be written, shrunk or unsealed by it (`milad-ring`).
+
+use std::num::NonZeroU32;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, OnceLock};
+
+use milad_client::{MapsMessage, Message, PlaneInfo, SharedSlot};
+use milad_ring::{PlaneError, PlaneWriter};
+
+use super::block::{TaskMask, contains};
+use super::client::encode;
+use super::plane::Plane;
+
+/// How many maps of each plane are there at a time. A client has this many frames, less one, to read what it was told of:
+/// more than wait for it in the daemon (`Limits::waiting`), the one being sent, and one in its hands.
+pub const SLOTS: usize = 8;
+
+/// Whether this system has what shared maps need; if not, why.
+pub fn unavailable() -> Option<&'static str> {
+    static PROBE: OnceLock<Option<String>> = OnceLock::new();
+    let probe = || PlaneWriter::new("milad-probe", 1, 1).err().map(|error: PlaneError| error.to_string());
+    PROBE.get_or_init(probe).as_deref()
+}
+
+/// The line that brings planes, and what comes with it.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The line, with its newline.
+    pub line: Arc<[u8]>,
+    /// A descriptor for each plane that the line names.
+    pub descriptors: Arc<[Arc<OwnedFd>]>,
+}
+
+/// The ring of an epoch.
+#[derive(Debug)]
+pub struct Ring {
+    epoch: u64,
+    /// Tells one ring from another: an epoch may have several, should its maps change their size.
+    serial: u64,
+    next: usize,
+    generation: NonZeroU32,
+    planes: Vec<RingPlane>,
+    /// Tasks whose plane could not be made: said once, not tried again.
+    failed: TaskMask,
+    scratch: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct RingPlane {
+    task: usize,
+    info: PlaneInfo,
+    writer: PlaneWriter,
+}
+
+impl Ring {
+    /// Without any plane yet.
+    pub fn new(epoch: u64, serial: u64) -> Ring {
+        let generation = NonZeroU32::MIN;
+        Ring { epoch, serial, next: 0, generation, planes: Vec::new(), failed: 0, scratch: Vec::new() }
+    }
+
+    /// Which ring it is.
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// Whether the maps of this epoch, of these sizes, can go into it.
+    pub fn fits(&self, epoch: u64, planes: &[Plane]) -> bool {
+        epoch == self.epoch
+            && planes.iter().all(|plane| {
+                let known = self.planes.iter().find(|known| known.task == plane.task);
+                known.is_none_or(|known| {
+                    known.info.shape.iter().copied().eq(plane.shape())
+                        && known.writer.layout().bytes == plane.values.bytes()
+                })
+            })
+    }
+
+    /// Writes the `wanted` ones of `planes` into the next slot. `name` tells a task's name by its number.
+    pub fn write<'a>(
+        &mut self,
+        planes: &[Plane],
+        wanted: TaskMask,
+        name: impl Fn(usize) -> Option<&'a str>,
+    ) -> SharedSlot {
+        let slot = self.next;
+        self.next = (slot + 1) % SLOTS;
+        let generation = self.generation;
+        self.generation = generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        for plane in planes {
+            if !contains(wanted & !self.failed, plane.task) {
+                continue;
+            }
+            let Some(name) = name(plane.task) else { continue };
+            let Some(index) = self.plane(plane, name) else { continue };
+            self.scratch.clear();
+            plane.values.append_to(&mut self.scratch);
+            if let Some(known) = self.planes.get_mut(index) {
+                known.writer.write(slot, generation, &self.scratch);
+            }
+        }
+        SharedSlot { slot: slot as u32, generation }
+    }
+
+    /// The place of a plane's memory, which is made where there is none.
+    fn plane(&mut self, plane: &Plane, name: &str) -> Option<usize> {
+        if let Some(index) = self.planes.iter().position(|known| known.task == plane.task) {
+            return Some(index);
+        }
+        let writer = match PlaneWriter::new(&format!("milad-{name}"), SLOTS, plane.values.bytes()) {
+            Ok(writer) => writer,
+            Err(error) => {
+                log::error!("no shared maps of {name}: {error}");
+                self.failed |= 1u64.checked_shl(plane.task as u32).unwrap_or(0);
+                return None;
+            }
+        };
+        let layout = writer.layout();
+        let info = PlaneInfo {
+            task: name.to_owned(),
+            dtype: plane.values.dtype(),
+            shape: plane.shape().collect(),
+            byte_order: "little".to_owned(),
+            slot_bytes: layout.slot_bytes as u64,
+            data_offset: layout.data_offset as u64,
+            bytes: layout.bytes as u64,
+        };
+        self.planes.push(RingPlane { task: plane.task, info, writer });
+        // The order of the hello, which is that of the tasks' numbers.
+        self.planes.sort_by_key(|known| known.task);
+        self.planes.iter().position(|known| known.task == plane.task)
+    }
+
+    /// Whether all of these tasks have a plane.
+    pub fn has(&self, tasks: TaskMask) -> bool {
+        self.planes.iter().fold(tasks, |left, known| left & !(1u64.checked_shl(known.task as u32).unwrap_or(0))) == 0
+    }
+
+    /// What a client that wants these tasks must be given.
+    pub fn delivery(&self, tasks: TaskMask) -> Delivery {
+        let planes = || self.planes.iter().filter(|known| contains(tasks, known.task));
+        let message = Message::Maps(MapsMessage {
+            epoch: self.epoch,
+            slots: SLOTS as u32,
+            planes: planes().map(|known| known.info.clone()).collect(),
+        });
+        Delivery { line: encode(&message), descriptors: planes().map(|known| known.writer.fd().clone()).collect() }
+    }
+}
