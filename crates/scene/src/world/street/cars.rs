@@ -73,12 +73,18 @@ fn gap(r: &mut Random, i: u32, time: f64) -> f64 {
     15.0 + 19.0 * f64::from(i) + r.range64(-2.5, 2.5) + size * sin(TURN * hertz * time + phase)
 }
 
-/// When the last vehicle of the own lane has passed a place, before the camera comes there, metres ahead at most.
-pub const AHEAD_MOST: f64 = 15.0 + 19.0 * 2.0 + 2.5 + 4.0;
+/// How many vehicles may be ahead in the own lane.
+const AHEAD_COUNT: u32 = 3;
+
+/// How far ahead of the camera the last vehicle of its own lane is, at most; what a car needs where there is none.
+pub fn ahead_most(site: &Site) -> f64 {
+    let there = |i: &u32| Random::of(&[site.seed, AHEAD, *i]).chance(site.style.traffic * 0.8);
+    (0..AHEAD_COUNT).rev().find(there).map_or(12.0, |i| 15.0 + 19.0 * f64::from(i) + 2.5 + 4.0 + 5.0)
+}
 
 fn ahead(site: &mut Site) {
     let style = site.style;
-    for i in 0..3 {
+    for i in 0..AHEAD_COUNT {
         let mut r = Random::of(&[site.seed, AHEAD, i]);
         if !r.chance(style.traffic * 0.8) {
             continue;

@@ -8,6 +8,8 @@ mod kerbside;
 mod people;
 mod route;
 mod style;
+#[cfg(test)]
+mod tests;
 mod weather;
 
 use super::{Class, FRAMES_PER_SECOND, Generator};

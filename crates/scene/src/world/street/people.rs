@@ -1,8 +1,8 @@
 //! People: walking along both sidewalks in lanes of their own, standing at house walls, and crossing the road where and
 //! when no vehicle comes.
 
-use super::cars::{AHEAD_MOST, oncoming_between, oncoming_place};
-use super::{PERSON, SMALL_FAR, Site};
+use super::cars::{ahead_most, oncoming_between, oncoming_place};
+use super::{PERSON, Site};
 use crate::description::{Body, Placement, Shape};
 use crate::material::{Material, Pattern, srgb};
 use crate::math::{Rotation, TURN, Vec3, cos, sin, v3};
@@ -13,6 +13,8 @@ const CROSSER: u32 = 0x61;
 
 /// Distance between places in a lane of walkers, metres.
 const PITCH: f64 = 4.2;
+/// How far ahead people are, metres.
+const PEOPLE_FAR: f64 = 48.0;
 /// Length of a double step of an adult, metres.
 const STRIDE: f64 = 1.45;
 
@@ -38,7 +40,7 @@ fn walkers(site: &mut Site) {
             let speed = direction * Random::of(&[site.seed, WALKER, word]).range64(1.1, 1.6);
             let moved = speed * site.times[0];
             let first = super::whole((site.here - 4.0 - moved) / PITCH);
-            let last = super::whole((site.here + SMALL_FAR - 22.0 - moved) / PITCH);
+            let last = super::whole((site.here + PEOPLE_FAR - moved) / PITCH);
             for k in first..=last {
                 let mut r = Random::of(&[site.seed, WALKER, word, k as u32]);
                 if !r.chance(style.people) {
@@ -63,7 +65,7 @@ fn crossers(site: &mut Site) {
     for (k, s) in crossings {
         for i in 0..2 {
             let mut r = Random::of(&[site.seed, CROSSER, k as u32, i]);
-            if r.chance(0.75) {
+            if r.chance(0.75) && s - site.here < PEOPLE_FAR + 5.0 {
                 crosser(site, &mut r, s + f64::from(i) * 1.7 - 0.85, i);
             }
         }
@@ -75,8 +77,8 @@ fn crosser(site: &mut Site, r: &mut Random, s: f64, i: u32) {
     let reach = style.half() + 0.45;
     let speed = r.range64(1.3, 1.9);
     let side = if i == 0 { 1.0 } else { -1.0 };
-    // Gone before the vehicles ahead of the camera come: they pass last when the camera is AHEAD_MOST away.
-    let end = site.route.arrival(s - AHEAD_MOST - 6.0) - r.range64(0.3, 1.5);
+    // Gone before the first vehicle of the camera's lane comes.
+    let end = site.route.arrival(s - ahead_most(site) - 6.0) - r.range64(0.3, 1.5);
     let start = end - 2.0 * reach / speed;
     // Nobody steps before an oncoming vehicle.
     let free = oncoming_between(site, s - 6.0, s + 6.0 + 12.0 * (end - start), start)

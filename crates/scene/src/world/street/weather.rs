@@ -67,7 +67,7 @@ impl Weather {
         };
         // As a camera meters: a level grey street comes out the same in all light, nearly.
         let level = (sun_colour.y * sun.towards.z + ambient_up.y) * 0.8 + 0.35 * horizon.y;
-        let exposure = 1.12 / level * r.range(0.85, 1.15);
+        let exposure = 1.25 / level * r.range(0.85, 1.15);
         let warmth = r.range(-0.07, 0.07);
         let film = Film {
             exposure,
