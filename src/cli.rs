@@ -9,7 +9,7 @@ use crate::capture::{SourceError, devices};
 use crate::config::{self, ConfigError};
 use crate::publish::SocketError;
 use crate::settings::{Refused, RunArgs};
-use crate::{bench, check, infer, run, scene, watch};
+use crate::{bench, check, eval, infer, run, scene, watch};
 
 /// Dense predictions (segmentation, depth, surface normals) for every camera frame, at low latency.
 ///
@@ -35,6 +35,8 @@ enum Command {
     Devices(devices::Args),
     /// Runs a bundle on a clip and writes every output of every frame
     Infer(infer::Args),
+    /// Compares a bundle's predictions with exact truth, and counts what they cost
+    Eval(eval::Args),
     /// Times a bundle's networks, node by node
     Bench(bench::Args),
     /// Writes rendered clips with their exact truth
@@ -66,6 +68,7 @@ pub fn main() -> ExitCode {
         Some(Command::Watch(args)) => watch_results(args),
         Some(Command::Devices(args)) => devices::run(&args),
         Some(Command::Infer(args)) => infer::run(args),
+        Some(Command::Eval(args)) => eval::run(args),
         Some(Command::Bench(args)) => bench::run(args),
         Some(Command::Scene(args)) => scene::run(args),
     };

@@ -11,6 +11,7 @@ pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod eval;
 pub mod infer;
 pub mod logging;
 pub mod model;

@@ -1,10 +1,11 @@
-//! NumPy's `.npy` files, version 1.0 (numpy/lib/format.py): how `infer` writes tensors. Writes only, and never half a file.
+//! NumPy's `.npy` files (numpy/lib/format.py): how `infer` writes tensors, and how truth is read. Never writes half a file,
+//! and never reads more than a file states and holds.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
-use tract_onnx::prelude::{DatumType, Tensor};
+use tract_onnx::prelude::{DatumType, Tensor, f16};
 
 /// Writes `tensor` to `file`. The file is there whole or not at all: it is written beside under another name first.
 pub fn write(file: &Path, tensor: &Tensor) -> io::Result<()> {
@@ -65,10 +66,74 @@ fn descriptor(kind: DatumType) -> io::Result<String> {
     Ok(format!("{order}{letter}{bytes}"))
 }
 
+/// An array of real numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array {
+    /// Its sides.
+    pub shape: Vec<usize>,
+    /// Its numbers in C order.
+    pub values: Vec<f32>,
+}
+
+/// The largest file that is read.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// Reads a file of little-endian float16 or float32 in C order, format version 1, 2 or 3.
+pub fn read(file: &Path) -> io::Result<Array> {
+    let opened = File::open(file)?;
+    if opened.metadata()?.len() > MAX_BYTES {
+        return Err(io::Error::other(format!("larger than the {} MiB that are read", MAX_BYTES >> 20)));
+    }
+    let mut bytes = Vec::new();
+    opened.take(MAX_BYTES).read_to_end(&mut bytes)?;
+    decode(&bytes).map_err(io::Error::other)
+}
+
+fn decode(bytes: &[u8]) -> Result<Array, String> {
+    let no_array = || "not a NumPy array file (.npy)".to_owned();
+    let (magic, rest) = bytes.split_at_checked(8).ok_or_else(no_array)?;
+    if !magic.starts_with(b"\x93NUMPY") {
+        return Err(no_array());
+    }
+    let cut = || "cut off within its header".to_owned();
+    // Version 1 has a header length of two bytes, later ones of four.
+    let (length, rest) = match magic.get(6) {
+        Some(1) => {
+            let (length, rest) = rest.split_first_chunk().ok_or_else(cut)?;
+            (usize::from(u16::from_le_bytes(*length)), rest)
+        }
+        _ => {
+            let (length, rest) = rest.split_first_chunk().ok_or_else(cut)?;
+            (u32::from_le_bytes(*length) as usize, rest)
+        }
+    };
+    let (header, data) = rest.split_at_checked(length).ok_or_else(cut)?;
+    let header = std::str::from_utf8(header).map_err(|_| no_array())?;
+    let after = |key: &str| header.split_once(key).map(|(_, rest)| rest.trim_start_matches([' ', ':'])).unwrap_or("");
+    let kind = after("'descr'").split('\'').nth(1).unwrap_or("");
+    if !after("'fortran_order'").starts_with("False") {
+        return Err("expected rows one after the other (C order), found Fortran's order".to_owned());
+    }
+    let sides = after("'shape'").trim_start_matches('(').split(')').next().unwrap_or("");
+    let sides = sides.split(',').map(str::trim).filter(|side| !side.is_empty());
+    let shape: Option<Vec<usize>> = sides.map(|side| side.parse().ok()).collect();
+    let shape = shape.ok_or_else(|| format!("a header without a shape: {header}"))?;
+    let count = shape.iter().try_fold(1usize, |count, &side| count.checked_mul(side)).ok_or_else(no_array)?;
+    let values: Vec<f32> = match kind {
+        "<f2" => data.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),
+        "<f4" => data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+        other => return Err(format!("expected float16 or float32 (<f2, <f4), found {other:?}")),
+    };
+    match values.len() == count {
+        true => Ok(Array { shape, values }),
+        false => Err(format!("expected {count} numbers for {shape:?}, found {}", values.len())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tract_onnx::prelude::{f16, tensor0, tensor1, tensor2};
+    use tract_onnx::prelude::{tensor0, tensor1, tensor2};
 
     fn bytes(tensor: &Tensor) -> Vec<u8> {
         let mut out = Vec::new();
@@ -96,6 +161,29 @@ mod tests {
         ] {
             let text = String::from_utf8_lossy(&bytes(&tensor)).into_owned();
             assert!(text.contains(words), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let array = decode(&bytes(&tensor2(&[[1f32, -2.5, f32::INFINITY]]))).unwrap();
+        assert_eq!(array, Array { shape: vec![1, 3], values: vec![1.0, -2.5, f32::INFINITY] });
+        let array = decode(&bytes(&tensor1(&[f16::ONE, f16::from_f32(0.1)]))).unwrap();
+        assert_eq!(array, Array { shape: vec![2], values: vec![1.0, 0.099_975_586] });
+    }
+
+    #[test]
+    fn what_is_no_array_of_reals_says_what_it_is() {
+        let whole = bytes(&tensor1(&[1f32, 2.0]));
+        for (bytes, reason) in [
+            (&b"PNG"[..], "not a NumPy array"),
+            (&b"\x93NUMPY\x01\x00\xff\xff{"[..], "cut off"),
+            (&whole[..whole.len() - 4], "expected 2 numbers for [2], found 1"),
+            (&bytes(&tensor1(&[1i64])), "found \"<i8\""),
+            (&whole.iter().map(|b| if *b == b'F' { b'T' } else { *b }).collect::<Vec<_>>(), "Fortran"),
+        ] {
+            let error = decode(bytes).unwrap_err();
+            assert!(error.contains(reason), "{error}");
         }
     }
 }

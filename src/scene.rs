@@ -67,6 +67,14 @@ pub fn quality(text: &str) -> Result<Quality, String> {
     }
 }
 
+/// A quality's name.
+pub fn quality_name(quality: Quality) -> &'static str {
+    match quality {
+        Quality::Live => "live",
+        Quality::Training => "training",
+    }
+}
+
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let job = Job {

@@ -110,7 +110,8 @@ mod tests {
     fn what_is_hidden_by_something_else_is_left_out() {
         let flow = vec![0.0; 2 * WIDTH];
         let sky = f32::INFINITY;
-        let earlier = View { width: WIDTH, class: &[1, 1, 1, 2, 2, 2], depth: &[8.0, 8.0, 8.0, sky, sky, 8.0], flow: &flow };
+        let earlier =
+            View { width: WIDTH, class: &[1, 1, 1, 2, 2, 2], depth: &[8.0, 8.0, 8.0, sky, sky, 8.0], flow: &flow };
         // Another class; another depth; the same; the sky twice, once hidden; nothing where something was.
         let later = View { class: &[3, 1, 1, 2, 2, 2], depth: &[8.0, 4.0, 7.5, sky, 8.0, sky], ..earlier };
         assert_eq!(pairs(earlier, later), [(2, 2), (3, 3)]);

@@ -1,0 +1,109 @@
+//! `milad eval` for people: a few lines of numbers.
+
+use std::fmt::Write as _;
+
+use super::report::{Quality, Report, Source, TaskScores};
+
+/// The report as text.
+pub fn table(report: &Report) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let mut line = |words: std::fmt::Arguments| {
+        let _ = writeln!(text, "{words}");
+    };
+    let source = match &report.source {
+        Source::Rendered { world, seeds: [first, end], frames, .. } => {
+            format!("{world} seeds {first}..{end}, {frames} frames each")
+        }
+        Source::Labelled { folder } => format!("{} clips in {folder}", report.clips),
+    };
+    line(format_args!("{} ({}), mode {}: {source}", report.bundle, short(&report.sha256), report.mode));
+    line(format_args!(
+        "a keyframe every {} frames, in force after {}; {} of {} frames scored, depth to {} m",
+        report.period, report.latency, report.scored_frames, report.frames, report.depth_cap_m
+    ));
+    let headings: Vec<String> = report.all.tasks.iter().flat_map(|task| headings(&task.name, &task.scores)).collect();
+    line(format_args!("\n{:>12} {:>7}  {}", "", "frames", cells(&headings)));
+    let mut row = |name: &str, quality: &Quality| {
+        let values: Vec<String> = quality.tasks.iter().flat_map(|task| values(&task.scores)).collect();
+        line(format_args!("{name:>12} {:>7}  {}", quality.frames, aligned(&values, &headings)));
+    };
+    row("all", &report.all);
+    row("non-key", &report.non_key);
+    row("streaming", &report.streaming);
+    for age in &report.by_age {
+        row(&format!("age {}", age.age), &age.quality);
+    }
+    line(format_args!(
+        "\nstreaming: against the truth of {} frame(s) later, when the answer is out, from frame {} on",
+        report.delay, report.first_streaming
+    ));
+    for task in &report.all.tasks {
+        let TaskScores::Segmentation { classes, unknown_classes, .. } = &task.scores else { continue };
+        let ious: Vec<String> = classes.iter().map(|class| format!("{} {}", class.name, percent(class.iou))).collect();
+        line(format_args!("{}, IoU %: {}", task.name, ious.join(", ")));
+        if !unknown_classes.is_empty() {
+            line(format_args!("  not scored, the bundle does not know them: {}", unknown_classes.join(", ")));
+        }
+    }
+    for consistency in &report.consistency {
+        line(format_args!("{}, temporal consistency: mIoU {} %", consistency.task, percent(consistency.miou)));
+    }
+    let cost = &report.cost;
+    line(format_args!(
+        "{:.2} MMAC a frame, {:.1} % of the slow network on every frame; {:.2} ms a frame in the networks, {:.2} ms of a processor",
+        cost.macs_per_frame * 1e-6,
+        cost.ratio * 100.0,
+        cost.wall_ms_per_frame,
+        cost.cpu_ms_per_frame
+    ));
+    text
+}
+
+fn short(sha256: &str) -> &str {
+    sha256.get(..12).unwrap_or(sha256)
+}
+
+fn headings(name: &str, scores: &TaskScores) -> Vec<String> {
+    let own: &[&str] = match scores {
+        TaskScores::Segmentation { .. } => &["mIoU %"],
+        TaskScores::Depth { .. } => &["AbsRel", "RMSE m", "<1.25 %"],
+        TaskScores::Normals { .. } => &["mean °", "median °", "<11.25° %", "<22.5° %", "<30° %"],
+        TaskScores::Raw => &[],
+    };
+    // The task's name before its first number.
+    own.iter().enumerate().map(|(i, own)| if i == 0 { format!("{name}: {own}") } else { (*own).to_owned() }).collect()
+}
+
+fn values(scores: &TaskScores) -> Vec<String> {
+    let plain =
+        |value: &Option<f64>, digits: usize| value.map_or("–".to_owned(), |value| format!("{value:.digits$}"));
+    match scores {
+        TaskScores::Segmentation { miou, .. } => vec![percent(*miou)],
+        TaskScores::Depth { abs_rel, rmse_m, within_1_25, .. } => {
+            vec![plain(abs_rel, 4), plain(rmse_m, 2), percent(*within_1_25)]
+        }
+        TaskScores::Normals { mean_deg, median_deg, within_11_25_deg, within_22_5_deg, within_30_deg, .. } => vec![
+            plain(mean_deg, 2),
+            plain(median_deg, 2),
+            percent(*within_11_25_deg),
+            percent(*within_22_5_deg),
+            percent(*within_30_deg),
+        ],
+        TaskScores::Raw => vec![],
+    }
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or("–".to_owned(), |share| format!("{:.2}", share * 100.0))
+}
+
+fn cells(words: &[String]) -> String {
+    words.join("  ")
+}
+
+/// Right under their headings.
+fn aligned(values: &[String], headings: &[String]) -> String {
+    let cells = values.iter().zip(headings).map(|(value, heading)| format!("{value:>0$}", heading.chars().count()));
+    cells.collect::<Vec<_>>().join("  ")
+}
