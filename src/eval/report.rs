@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::clips::Clips;
 use super::confusion::Confusion;
 use super::depth::CAP_M;
-use super::runner::{ClipResult, delay, first_streaming};
+use super::runner::{ClipResult, first_streaming};
 use super::scores::{Scores, Target, Targets, TaskSums};
 use super::{Args, Mode};
 use crate::model::{LoadReport, Spec};
@@ -28,8 +28,6 @@ pub struct Report {
     pub latency: u32,
     /// Frames from keyframe to keyframe in force: max(interval, latency, 1).
     pub period: u64,
-    /// Frames from a picture to the moment of its answer, for `streaming`.
-    pub delay: u64,
     /// The first frame of each clip that `streaming` is scored at.
     pub first_streaming: u64,
     pub depth_cap_m: f32,
@@ -157,7 +155,6 @@ impl Report {
             interval,
             latency: args.latency,
             period: schedule.period(),
-            delay: delay(args.mode, schedule),
             first_streaming: first_streaming(schedule),
             depth_cap_m: CAP_M,
             all: quality(&result.all),

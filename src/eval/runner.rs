@@ -85,20 +85,23 @@ impl ClipResult {
     }
 }
 
-/// Frames from a picture to the moment at which its answer is out. Whatever a network computes is out in the next frame at
-/// the earliest; what is kept from a keyframe is out at once.
-pub fn delay(mode: Mode, schedule: Schedule) -> u64 {
+/// The frame whose answer is there at the moment of frame `moment`; frames that do not exist yet are `None`.
+///
+/// What is computed of a picture is there in the next frame at the earliest; what is kept from a keyframe is there at once.
+/// There is one slow network: on every frame it can start no sooner than it is done with the frame before.
+pub fn answer_at(mode: Mode, schedule: Schedule, moment: u64) -> Option<u64> {
+    let busy = schedule.latency().max(1);
     match mode {
-        Mode::Mila | Mode::Fast => 1,
-        Mode::Slow => schedule.latency().max(1),
-        Mode::Copy => u64::from(schedule.latency() == 0),
+        Mode::Mila | Mode::Fast => moment.checked_sub(1),
+        Mode::Slow => moment.checked_sub(busy).map(|started| started - started % busy),
+        Mode::Copy if schedule.latency() == 0 => moment.checked_sub(1),
+        Mode::Copy => Some(moment),
     }
 }
 
-/// The first moment at which the slow network's answer to the first scored frame is out: streaming quality is scored
-/// from there on, in every mode.
+/// The first moment that streaming quality is scored at, in every mode: from there on each has the answer to a scored frame.
 pub fn first_streaming(schedule: Schedule) -> u64 {
-    schedule.latency() + delay(Mode::Slow, schedule)
+    schedule.latency() + schedule.latency().max(1)
 }
 
 /// Runs clips in one mode.
@@ -140,8 +143,8 @@ impl<'a> Runner<'a> {
             Prepare::new(&clip.camera, &spec.input, &PrepareOptions::default()).map_err(anyhow::Error::msg)?;
         let mut digest = Digest::new(&published_at(&spec, width, height));
         let mut statistics = Named::default();
-        let delay = delay(self.mode, self.schedule);
-        let mut out: VecDeque<(u64, Vec<Plane>)> = VecDeque::new();
+        // Answers that have come out, or are still to.
+        let mut answers: VecDeque<(u64, Vec<Plane>)> = VecDeque::new();
         let mut result = ClipResult { consistency: self.no_consistency(clip.kinds), ..ClipResult::default() };
         let mut before: Option<Before> = None;
         let mut truth = Truth::default();
@@ -164,11 +167,15 @@ impl<'a> Runner<'a> {
             }
             result.by_age.entry(number - keyframe).or_default().merge(&scores);
 
-            out.push_back((number + delay, planes.to_vec()));
-            while out.front().is_some_and(|(moment, _)| *moment <= number) {
-                let Some((_, planes)) = out.pop_front() else { break };
-                if number >= first_streaming(self.schedule) {
-                    result.streaming.merge(&Scores::of_frame(&planes, &truth, clip.kinds, self.targets));
+            answers.push_back((number, planes.to_vec()));
+            let wanted =
+                answer_at(self.mode, self.schedule, number).filter(|_| number >= first_streaming(self.schedule));
+            if let Some(wanted) = wanted {
+                while answers.front().is_some_and(|(frame, _)| *frame < wanted) {
+                    answers.pop_front();
+                }
+                if let Some((_, planes)) = answers.front() {
+                    result.streaming.merge(&Scores::of_frame(planes, &truth, clip.kinds, self.targets));
                 }
             }
             if let Some(before) = &before {
@@ -299,13 +306,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_computed_is_out_before_the_next_frame() {
-        for (latency, mila, slow, copy) in [(0, 1, 1, 1), (1, 1, 1, 0), (4, 1, 4, 0)] {
+    fn nothing_computed_is_there_before_the_next_frame() {
+        let at = |mode, latency| [6, 7, 8, 9].map(|moment| answer_at(mode, Schedule::new(5, latency), moment));
+        let frames = |frames: [u64; 4]| frames.map(Some);
+        for latency in [0, 1, 4] {
+            assert_eq!(at(Mode::Mila, latency), frames([5, 6, 7, 8]));
+            assert_eq!(at(Mode::Fast, latency), frames([5, 6, 7, 8]));
+        }
+        assert_eq!(at(Mode::Copy, 0), frames([5, 6, 7, 8]));
+        assert_eq!(at(Mode::Copy, 4), frames([6, 7, 8, 9]));
+        assert_eq!(at(Mode::Slow, 0), frames([5, 6, 7, 8]));
+        // Started at 0, 4, 8 …, each there 4 frames later.
+        assert_eq!(at(Mode::Slow, 4), frames([0, 0, 4, 4]));
+    }
+
+    #[test]
+    fn streaming_starts_where_every_mode_has_an_answer_to_a_scored_frame() {
+        for latency in 0..12 {
             let schedule = Schedule::new(5, latency);
-            assert_eq!(delay(Mode::Mila, schedule), mila);
-            assert_eq!(delay(Mode::Fast, schedule), mila);
-            assert_eq!(delay(Mode::Slow, schedule), slow);
-            assert_eq!(delay(Mode::Copy, schedule), copy);
+            for mode in [Mode::Mila, Mode::Fast, Mode::Slow, Mode::Copy] {
+                for moment in first_streaming(schedule)..60 {
+                    let frame = answer_at(mode, schedule, moment).unwrap();
+                    assert!(schedule.in_force(frame).is_some(), "{mode:?} {latency} {moment}");
+                }
+            }
         }
     }
 }

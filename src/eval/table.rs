@@ -35,8 +35,8 @@ pub fn table(report: &Report) -> String {
         row(&format!("age {}", age.age), &age.quality);
     }
     line(format_args!(
-        "\nstreaming: against the truth of {} frame(s) later, when the answer is out, from frame {} on",
-        report.delay, report.first_streaming
+        "\nstreaming: the truth of each moment against the answer that is there by then, from frame {} of a clip on",
+        report.first_streaming
     ));
     for task in &report.all.tasks {
         let TaskScores::Segmentation { classes, unknown_classes, .. } = &task.scores else { continue };
