@@ -81,14 +81,19 @@ impl NormalSums {
         })
     }
 
-    /// Within its bin the angles are taken to lie evenly.
+    /// The middle angle, or the mean of the two in the middle.
     fn median(&self) -> f64 {
-        let half = self.pixels as f64 / 2.0;
-        let mut below = 0.0;
+        let last = self.pixels - 1;
+        (self.of_rank(last / 2) + self.of_rank(last.div_ceil(2))) / 2.0
+    }
+
+    /// The angle with so many before it; within their bin angles are taken to lie evenly.
+    fn of_rank(&self, rank: u64) -> f64 {
+        let mut below = 0;
         for (bin, &count) in self.histogram.iter().enumerate() {
-            let count = count as f64;
-            if count > 0.0 && below + count >= half {
-                return (bin as f64 + (half - below) / count) / BINS_A_DEGREE as f64;
+            if below + count > rank {
+                let part = ((rank - below) as f64 + 0.5) / count as f64;
+                return (bin as f64 + part) / BINS_A_DEGREE as f64;
             }
             below += count;
         }

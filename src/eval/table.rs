@@ -4,6 +4,10 @@ use std::fmt::Write as _;
 
 use super::report::{Quality, Report, Source, TaskScores};
 
+/// Characters of a number, and of what stands in front of the numbers.
+const CELL: usize = 11;
+const FIRST: usize = 19;
+
 /// The report as text.
 pub fn table(report: &Report) -> String {
     let mut text = String::new();
@@ -22,11 +26,15 @@ pub fn table(report: &Report) -> String {
         "a keyframe every {} frames, in force after {}; {} of {} frames scored, depth to {} m",
         report.period, report.latency, report.scored_frames, report.frames, report.depth_cap_m
     ));
-    let headings: Vec<String> = report.all.tasks.iter().flat_map(|task| headings(&task.name, &task.scores)).collect();
-    line(format_args!("\n{:>12} {:>7}  {}", "", "frames", cells(&headings)));
+    let groups: Vec<(&str, &[&str])> =
+        report.all.tasks.iter().map(|task| (task.name.as_str(), headings(&task.scores))).collect();
+    let names = groups.iter().filter(|(_, own)| !own.is_empty());
+    let names: String = names.map(|(name, own)| format!("  {name:<width$}", width = own.len() * CELL - 2)).collect();
+    let headings: String = groups.iter().flat_map(|(_, own)| own.iter()).map(|own| format!("{own:>CELL$}")).collect();
+    line(format_args!("\n{:>FIRST$}{names}\n{:>10} {:>8}{headings}", "", "", "frames"));
     let mut row = |name: &str, quality: &Quality| {
-        let values: Vec<String> = quality.tasks.iter().flat_map(|task| values(&task.scores)).collect();
-        line(format_args!("{name:>12} {:>7}  {}", quality.frames, aligned(&values, &headings)));
+        let values: String = quality.tasks.iter().flat_map(|task| values(&task.scores)).collect();
+        line(format_args!("{name:>10} {:>8}{values}", quality.frames));
     };
     row("all", &report.all);
     row("non-key", &report.non_key);
@@ -64,21 +72,21 @@ fn short(sha256: &str) -> &str {
     sha256.get(..12).unwrap_or(sha256)
 }
 
-fn headings(name: &str, scores: &TaskScores) -> Vec<String> {
-    let own: &[&str] = match scores {
+fn headings(scores: &TaskScores) -> &'static [&'static str] {
+    match scores {
         TaskScores::Segmentation { .. } => &["mIoU %"],
         TaskScores::Depth { .. } => &["AbsRel", "RMSE m", "<1.25 %"],
         TaskScores::Normals { .. } => &["mean °", "median °", "<11.25° %", "<22.5° %", "<30° %"],
         TaskScores::Raw => &[],
-    };
-    // The task's name before its first number.
-    own.iter().enumerate().map(|(i, own)| if i == 0 { format!("{name}: {own}") } else { (*own).to_owned() }).collect()
+    }
 }
 
+/// As wide as [`headings`], in the same order.
 fn values(scores: &TaskScores) -> Vec<String> {
+    let cell = |text: String| format!("{text:>CELL$}");
     let plain =
         |value: &Option<f64>, digits: usize| value.map_or("–".to_owned(), |value| format!("{value:.digits$}"));
-    match scores {
+    let values = match scores {
         TaskScores::Segmentation { miou, .. } => vec![percent(*miou)],
         TaskScores::Depth { abs_rel, rmse_m, within_1_25, .. } => {
             vec![plain(abs_rel, 4), plain(rmse_m, 2), percent(*within_1_25)]
@@ -91,19 +99,10 @@ fn values(scores: &TaskScores) -> Vec<String> {
             percent(*within_30_deg),
         ],
         TaskScores::Raw => vec![],
-    }
+    };
+    values.into_iter().map(cell).collect()
 }
 
 fn percent(share: Option<f64>) -> String {
     share.map_or("–".to_owned(), |share| format!("{:.2}", share * 100.0))
-}
-
-fn cells(words: &[String]) -> String {
-    words.join("  ")
-}
-
-/// Right under their headings.
-fn aligned(values: &[String], headings: &[String]) -> String {
-    let cells = values.iter().zip(headings).map(|(value, heading)| format!("{value:>0$}", heading.chars().count()));
-    cells.collect::<Vec<_>>().join("  ")
 }

@@ -7,6 +7,7 @@ mod bundles;
 mod camera;
 mod clients;
 mod daemon;
+mod eval;
 mod metrics;
 mod samples;
 mod scene;
