@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 /// How much work goes into a picture. Truth is the same in both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quality {
-    /// One sample a pixel: fast enough for a camera on one small core.
+    /// One sample a pixel, four along outlines: fast enough for a camera on one small core.
     Live,
     /// Four samples a pixel, spread over the shutter's time: smooth edges and motion blur.
     Training,

@@ -35,6 +35,8 @@ pub struct Renderer {
     view: View,
     shadows: Shadows,
     light: Vec<Vec3>,
+    /// Class and depth by pixel.
+    seen: Vec<(u8, f32)>,
 }
 
 impl Renderer {
@@ -48,6 +50,7 @@ impl Renderer {
             view: View::default(),
             shadows: Shadows::default(),
             light: Vec::new(),
+            seen: Vec::new(),
         }
     }
 
@@ -58,23 +61,21 @@ impl Renderer {
 
     /// Renders the picture; `seed` picks its noise.
     pub fn picture(&mut self, scene: &Scene, seed: u32, rgb: &mut [u8]) {
-        let samples: &[([f32; 2], f32)] = match self.quality {
-            Quality::Live => &[([0.5, 0.5], 0.0)],
-            Quality::Training => &SAMPLES,
-        };
         self.light.clear();
         self.light.resize(self.width * self.height, Vec3::ZERO);
-        let share = 1.0 / samples.len() as f32;
-        for (index, &(offset, time)) in samples.iter().enumerate() {
-            let disc = if samples.len() > 1 { DISC[index] } else { [0.0, 0.0] };
-            self.expose(scene, offset, time * scene.film.shutter, disc, share);
+        match self.quality {
+            Quality::Live => self.expose_live(scene),
+            Quality::Training => {
+                for (&(offset, time), disc) in SAMPLES.iter().zip(DISC) {
+                    self.expose(scene, offset, time * scene.film.shutter, disc);
+                }
+            }
         }
         self.develop.write(&scene.film, &self.light, self.width, self.height, seed, rgb);
     }
 
-    /// Adds one sample of every pixel, `share` of its light.
-    fn expose(&mut self, scene: &Scene, offset: [f32; 2], time: f32, disc: [f32; 2], share: f32) {
-        let lens = self.lens(scene);
+    /// Prepares view and shadows for an instant; gives the camera and the direction to the sun in its axes.
+    fn prepare(&mut self, scene: &Scene, lens: &Lens, time: f32, disc: [f32; 2]) -> (Eye, Option<Vec3>) {
         let eye = Eye::new(scene, time);
         let sun = scene.light.sun.map(|sun| {
             let helper = if sun.towards.x.abs() < 0.6 { v3(1.0, 0.0, 0.0) } else { v3(0.0, 1.0, 0.0) };
@@ -82,8 +83,15 @@ impl Renderer {
             let v = sun.towards.cross(u);
             eye.see((sun.towards + (u * disc[0] + v * disc[1]) * sun.spread).unit())
         });
-        self.view.build(scene, &eye, time, &lens, self.width, self.height);
-        self.shadows.build(scene, &eye, time, &lens, sun);
+        self.view.build(scene, &eye, time, lens, self.width, self.height);
+        self.shadows.build(scene, &eye, time, lens, sun);
+        (eye, sun)
+    }
+
+    /// Adds one sample of every pixel, a quarter of its light.
+    fn expose(&mut self, scene: &Scene, offset: [f32; 2], time: f32, disc: [f32; 2]) {
+        let lens = self.lens(scene);
+        let (eye, sun) = self.prepare(scene, &lens, time, disc);
         let lighting = Lighting::new(scene, &eye, &self.shadows, sun, &lens);
         for (y, row) in self.light.chunks_exact_mut(self.width).enumerate() {
             for (x, pixel) in row.iter_mut().enumerate() {
@@ -92,7 +100,53 @@ impl Renderer {
                     Some((index, t)) => lighting.surface(&self.view.primitives[index], d, t),
                     None => lighting.background(d),
                 };
-                *pixel = *pixel + colour * share;
+                *pixel = *pixel + colour * 0.25;
+            }
+        }
+    }
+
+    /// One sample of every pixel, and four where an outline runs through.
+    fn expose_live(&mut self, scene: &Scene) {
+        let (width, height, lens) = (self.width, self.height, self.lens(scene));
+        let (eye, sun) = self.prepare(scene, &lens, 0.0, [0.0, 0.0]);
+        let lighting = Lighting::new(scene, &eye, &self.shadows, sun, &lens);
+        self.seen.clear();
+        for (i, pixel) in self.light.iter_mut().enumerate() {
+            let (x, y) = (i % width, i / width);
+            let d = lens.ray(x as f32 + 0.5, y as f32 + 0.5);
+            match self.view.trace(self.view.tile(x, y), x, y, d) {
+                Some((index, t)) => {
+                    let primitive = &self.view.primitives[index];
+                    *pixel = lighting.surface(primitive, d, t);
+                    self.seen.push((scene.bodies[primitive.body as usize].class, t));
+                }
+                None => {
+                    *pixel = lighting.background(d);
+                    self.seen.push((scene.background, 1e9));
+                }
+            }
+        }
+        // Another class beside, or a step in depth.
+        let differ = |a: (u8, f32), b: (u8, f32)| a.0 != b.0 || a.1.max(b.1) > 1.2 * a.1.min(b.1);
+        for i in 0..width * height {
+            let (x, y) = (i % width, i / width);
+            let own = self.seen[i];
+            let outline = (x > 0 && differ(own, self.seen[i - 1]))
+                || (x + 1 < width && differ(own, self.seen[i + 1]))
+                || (y > 0 && differ(own, self.seen[i - width]))
+                || (y + 1 < height && differ(own, self.seen[i + width]));
+            if outline {
+                let list = self.view.tile(x, y);
+                let mut sum = Vec3::ZERO;
+                for (offset, _) in SAMPLES {
+                    let d = lens.ray(x as f32 + offset[0], y as f32 + offset[1]);
+                    sum = sum
+                        + match self.view.trace(list, x, y, d) {
+                            Some((index, t)) => lighting.surface(&self.view.primitives[index], d, t),
+                            None => lighting.background(d),
+                        };
+                }
+                self.light[i] = sum * 0.25;
             }
         }
     }
