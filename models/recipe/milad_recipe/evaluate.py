@@ -1,26 +1,25 @@
 """Quality of a bundle on labelled clips, by onnxruntime: the independent check of `milad eval`, and the only judge of what the daemon
-does not run (other designs' operators, a slow network alone).
+does not run (other designs' operators, a slow network alone). Every definition here is that of `milad eval`.
 
-All frames with truth and an answer count. Frames before the first finished keyframe count too where there is an answer (the fast
-network's own); `copy` has none there. What is published, when, and at which age is `sequence`'s business.
+Scored are frames with truth for which a keyframe is in force, in every mode, so that modes of one interval and latency are compared on
+the same frames. Maps are published as large as the truth. What is answered, and when, is `sequence`'s business.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .datasets import Clip, open_clips
-from .datasets.clip import Truth, resized
-from .metrics import DEPTH_CAP, Quality
+from .datasets.clip import Truth
+from .metrics import DEPTH_CAP, UNLABELLED, Quality
 from .published import image, published
 from .scenes import rendered
-from .sequence import Answer, Networks, answers, period
+from .sequence import Networks, answers, period
 from .temporal import Consistency
 
 Maps = dict[str, NDArray]
@@ -34,9 +33,10 @@ class Measurement:
     other: Quality
     """Frames that are no keyframes."""
     streaming: Quality
-    """Each frame's truth against the answer that was there at that moment."""
+    """Each frame's truth against the answer that was out at that moment."""
     consistency: Consistency
-    ages: dict[int | None, Quality] = field(default_factory=dict)
+    ages: dict[int, Quality] = field(default_factory=dict)
+    """By frames since the keyframe in force."""
     clips: list[NDArray] = field(default_factory=list)
     """`Quality.state()` of `all`, clip by clip."""
     frames: int = 0
@@ -47,7 +47,7 @@ class Measurement:
             "tasks": self.all.figures(),
             "other_frames": self.other.figures(),
             "streaming": self.streaming.figures(),
-            "ages": {"none" if age is None else str(age): quality.figures() for age, quality in sorted(self.ages.items(), key=_by_age)},
+            "ages": {str(age): quality.figures() for age, quality in sorted(self.ages.items())},
             "consistency": self.consistency.miou(),
             "classes": {
                 name: dict(zip(classes, task.per_class().tolist())) for name, task in self.all.tasks.items() if task.kind == "segmentation"
@@ -58,40 +58,28 @@ class Measurement:
         return _plain(figures)
 
 
-def _by_age(item: tuple) -> int:
-    return -1 if item[0] is None else item[0]
-
-
 def _plain(value):
     if isinstance(value, Mapping):
         return {key: _plain(entry) for key, entry in value.items()}
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def streamed(mode: str, interval: int, latency: int) -> Callable[[int], int]:
-    """Frame → the frame whose answer is there when it is captured (negative: none yet).
-
-    The fast network is done within a frame, so its answer is one frame old; copying costs nothing. `slow` on every frame takes
-    `latency` frames and can start no sooner than it is done: what is there is the newest one finished."""
-    if mode == "slow":
-        busy = max(latency, 1)
-        return lambda frame: (frame - busy) // busy * busy
-    if mode == "copy":
-        return lambda frame: frame
-    return lambda frame: frame - 1
+def delay(mode: str, latency: int) -> int:
+    """Frames from a picture to the moment at which its answer is out. Whatever a network computes is out in the next frame at the
+    earliest; what is kept from a keyframe is out at once. (That a slow network cannot run on every frame is left aside: `copy` is what
+    it can really do.)"""
+    return {"mila": 1, "fast": 1, "slow": max(latency, 1), "copy": int(latency == 0)}[mode]
 
 
 def measure(
     networks: Networks, clips: Iterable[Clip], mode: str, interval: int, latency: int, cap: float = DEPTH_CAP, progress=lambda clip: None
 ) -> Measurement:
-    """Runs all clips. They must have the bundle's classes in its order, where they say which they have."""
-    kinds = {task["name"]: task["kind"] for task in networks.tasks}
-    classes = _classes(networks)
-    empty = Quality(kinds, len(classes), cap)
-    result = Measurement(empty.empty(), empty.empty(), empty.empty(), Consistency(len(classes)))
+    """Runs all clips. Classes are matched by name; those that only one side knows are not scored."""
+    kinds, clips = {task["name"]: task["kind"] for task in networks.tasks}, list(clips)
+    known = [set(_class_table(networks, clip).tolist()) - {UNLABELLED} for clip in clips]
+    empty = Quality(kinds, len(_classes(networks)), cap, frozenset(set.union(*known)) if known else None)
+    result = Measurement(empty.empty(), empty.empty(), empty.empty(), Consistency(len(_classes(networks))))
     for clip in clips:
-        if clip.classes and classes and tuple(clip.classes) != classes:
-            raise ValueError(f"clip {clip.name}: expected the bundle's classes {', '.join(classes)}, found {', '.join(clip.classes)}; map them first")
         whole = empty.empty()
         _clip(networks, clip, mode, interval, latency, result, whole)
         result.clips.append(whole.state())
@@ -101,70 +89,67 @@ def measure(
 
 
 def _clip(networks: Networks, clip: Clip, mode: str, interval: int, latency: int, result: Measurement, whole: Quality) -> None:
-    entry, labelled = networks.toml["input"], set(clip.labelled())
+    entry, labelled, table = networks.toml["input"], set(clip.labelled()), _class_table(networks, clip)
     pictures = (image(clip.rgb(frame), entry) for frame in range(len(clip)))
-    source = streamed(mode, interval, latency)
-    shown: dict[int, Maps] = {}
+    wait, n = delay(mode, latency), period(interval, latency)
+    coming: dict[int, Maps] = {}
     before: tuple[Maps, Truth] | None = None
     for answer in answers(networks, pictures, mode, interval, latency):
-        maps = _maps(networks, answer)
-        shown[answer.frame] = maps
-        shown.pop(answer.frame - 2 * max(latency, interval, 2) - 2, None)
-        truth = clip.truth(answer.frame) if answer.frame in labelled else None
+        number = answer.frame
+        if number < latency:
+            continue
+        maps = {
+            task["name"]: published(task | dict(zip(("height", "width"), clip.size)), answer.outputs[f"task.{task['name']}"])
+            for task in networks.tasks
+            if task["kind"] != "raw"
+        }
+        coming[number + wait] = maps
+        out = coming.pop(number, None)
+        truth = clip.truth(number) if number in labelled else None
         if truth is None:
             before = None
             continue
-        truths = _at_size(networks, truth)
-        if maps:
-            frame = whole.empty()
-            frame.add(maps, truths)
-            whole.load(whole.state() + frame.state())
-            age = result.ages.setdefault(answer.age, whole.empty())
-            age.load(age.state() + frame.state())
-            if answer.frame % period(interval, latency):
-                result.other.load(result.other.state() + frame.state())
-            result.frames += 1
-        then = shown.get(source(answer.frame))
-        if then:
-            result.streaming.add(then, truths)
-        _follow(networks, result, before, maps, truths)
-        before = (maps, Truth(**truths, flow=None if truth.flow is None else _flow(networks, truth))) if maps else None
+        if truth.segmentation is not None:
+            truth = replace(truth, segmentation=table[truth.segmentation])
+        frame = whole.empty()
+        frame.add(maps, truth.by_kind())
+        age = result.ages.setdefault((number - latency) % n + latency, whole.empty())
+        for sums in (whole, age, *([result.other] if number % n else [])):
+            sums.include(frame)
+        result.frames += 1
+        if out is not None and number >= latency + delay("slow", latency):
+            result.streaming.add(out, truth.by_kind())
+        if before is not None:
+            _follow(networks, result, before, (maps, truth))
+        before = (maps, truth)
 
 
-def _maps(networks: Networks, answer: Answer) -> Maps:
-    if answer.outputs is None:
-        return {}
-    return {task["name"]: published(task, answer.outputs[f"task.{task['name']}"]) for task in networks.tasks if task["kind"] != "raw"}
-
-
-def _at_size(networks: Networks, truth: Truth) -> dict[str, NDArray]:
-    """Truth by kind, each at the size of the map of its task."""
-    found = {}
-    for task in networks.tasks:
-        kind = task["kind"]
-        one = truth.by_kind().get(kind)
-        if one is not None:
-            found[kind] = getattr(resized(Truth(**{kind: one}), task["height"], task["width"]), kind)
-    return found
-
-
-def _flow(networks: Networks, truth: Truth) -> NDArray:
-    task = next(task for task in networks.tasks if task["kind"] == "segmentation")
-    return resized(Truth(flow=truth.flow), task["height"], task["width"]).flow
-
-
-def _follow(networks: Networks, result: Measurement, before: tuple[Maps, Truth] | None, maps: Maps, truths: dict[str, NDArray]) -> None:
-    """Consistency from the frame before, where both have what it takes."""
+def _follow(networks: Networks, result: Measurement, before: tuple[Maps, Truth], now: tuple[Maps, Truth]) -> None:
+    """Consistency from the frame before, where truth has what it takes."""
     name = next((task["name"] for task in networks.tasks if task["kind"] == "segmentation"), None)
-    if before is None or not maps or name is None or before[1].flow is None:
+    truths = (before[1], now[1])
+    if name is None or before[1].flow is None or any(truth.segmentation is None or truth.depth is None for truth in truths):
         return
-    earlier = before[1].by_kind()
-    if all("depth" in truth and "segmentation" in truth and truth["depth"].shape == truth["segmentation"].shape for truth in (earlier, truths)):
-        result.consistency.add(before[0][name], maps[name], earlier, truths, before[1].flow)
+    result.consistency.add(before[0][name], now[0][name], *(truth.by_kind() for truth in truths), before[1].flow)
 
 
 def _classes(networks: Networks) -> tuple[str, ...]:
     return next((tuple(entry["name"] for entry in task["classes"]) for task in networks.tasks if task["kind"] == "segmentation"), ())
+
+
+def _class_table(networks: Networks, clip: Clip) -> NDArray:
+    """Class in the bundle by class in the truth; by number where the clip does not name its classes."""
+    classes, table = _classes(networks), np.full(256, UNLABELLED, np.uint8)
+    known = clip.classes or classes
+    for number, name in enumerate(known):
+        if name in classes:
+            table[number] = classes.index(name)
+    if classes and (table == UNLABELLED).all():
+        raise ValueError(
+            f"clip {clip.name}: expected classes that the bundle knows ({', '.join(classes)}), found {', '.join(known)}; evaluate on clips of the "
+            "kind that the bundle is for"
+        )
+    return table
 
 
 DEFAULTS = {"mode": "mila", "latency": 0, "depth_cap": DEPTH_CAP, "threads": 1}

@@ -10,9 +10,23 @@ from .ila import OP_TYPE
 
 def count(model: bytes) -> int:
     """Of one run. Shapes must be static, as `export` makes them."""
+    return sum(split(model, frozenset()))
+
+
+def split(model: bytes, memory: frozenset[str]) -> tuple[int, int]:
+    """(on every frame, once with each keyframe): what depends on no other inputs than those in `memory` need not run again."""
     graph = _inferred(onnx.load_from_string(model)).graph
     shapes = _shapes(graph)
-    return sum(_of_node(node, shapes) for node in graph.node)
+    kept, every, once = set(memory), 0, 0
+    constants = {tensor.name for tensor in graph.initializer} | {""}
+    for node in graph.node:
+        cost = _of_node(node, shapes)
+        if set(node.input) <= kept | constants and memory:
+            kept |= set(node.output)
+            once += cost
+        else:
+            every += cost
+    return every, once
 
 
 def _shapes(graph) -> dict[str, list[int]]:

@@ -36,8 +36,10 @@ class Segmentation:
 
     kind = "segmentation"
 
-    def __init__(self, classes: int):
+    def __init__(self, classes: int, scored: frozenset[int] | None = None):
+        """`scored`: the classes that the truth knows, if not all; no other counts in the mean."""
         self.confusion = np.zeros((classes, classes), np.int64)
+        self.scored = np.array([scored is None or i in scored for i in range(classes)], bool)
 
     def add(self, predicted: NDArray, truth: NDArray) -> None:
         """Maps of class numbers; truth outside the classes (`UNLABELLED`) does not count."""
@@ -47,10 +49,10 @@ class Segmentation:
         self.confusion += np.bincount(pairs.ravel(), minlength=n * n).reshape(n, n)
 
     def per_class(self) -> NDArray:
-        """Intersection over union in percent; NaN for a class that neither truth nor prediction has."""
+        """Intersection over union in percent; NaN for a class that neither truth nor prediction has, or that is not scored."""
         hits = np.diag(self.confusion).astype(np.float64)
         union = self.confusion.sum(0) + self.confusion.sum(1) - hits
-        return np.divide(100.0 * hits, union, out=np.full(len(hits), math.nan), where=union > 0)
+        return np.divide(100.0 * hits, union, out=np.full(len(hits), math.nan), where=(union > 0) & self.scored)
 
     def figures(self) -> Figures:
         """`miou` over the classes that occur, and `accuracy`, in percent."""
@@ -162,10 +164,10 @@ MAIN = {"segmentation": ("miou", True), "depth": ("abs_rel", False), "normals": 
 class Quality:
     """An accumulator a task, by the task's name."""
 
-    def __init__(self, kinds: Mapping[str, str], classes: int = 0, cap: float = DEPTH_CAP):
+    def __init__(self, kinds: Mapping[str, str], classes: int = 0, cap: float = DEPTH_CAP, scored: frozenset[int] | None = None):
         """`kinds`: task → kind; others than these three (raw) are not judged."""
-        make = {"segmentation": lambda: Segmentation(classes), "depth": lambda: Depth(cap), "normals": Normals}
-        self._like = (dict(kinds), classes, cap)
+        make = {"segmentation": lambda: Segmentation(classes, scored), "depth": lambda: Depth(cap), "normals": Normals}
+        self._like = (dict(kinds), classes, cap, scored)
         self.tasks: dict[str, Accumulator] = {name: make[kind]() for name, kind in kinds.items() if kind in make}
 
     def add(self, predicted: Mapping[str, NDArray], truth: Mapping[str, NDArray]) -> None:
@@ -197,6 +199,10 @@ class Quality:
     def empty(self) -> Quality:
         """Another of the same tasks, with nothing in it."""
         return Quality(*self._like)
+
+    def include(self, other: Quality) -> None:
+        """Adds the sums of another one of the same tasks."""
+        self.load(self.state() + other.state())
 
     def __add__(self, other: Quality) -> Quality:
         """Both together."""

@@ -61,14 +61,14 @@ class Networks:
         return self.toml["task"]
 
     def macs(self, mode: str, interval: int, latency: int) -> dict[str, float]:
-        """Multiply-accumulates of each network's run, and the mean a frame in a mode: fast runs on every frame, keyframes included."""
-        each = {
-            name: macs.count((self.folder / f"{name}.onnx").read_bytes()) if (self.folder / f"{name}.onnx").is_file() else 0
-            for name in ("slow", "fast")
-        }
+        """Multiply-accumulates of a run of each network, and the mean a frame in a mode: the fast network runs on every frame, keyframes
+        included; its part that depends on memory alone runs once with each keyframe."""
+        files = {name: self.folder / f"{name}.onnx" for name in ("slow", "fast")}
+        slow = macs.count(files["slow"].read_bytes()) if self.slow else 0
+        fast, once = macs.split(files["fast"].read_bytes(), frozenset(self.memory)) if self.fast else (0, 0)
         n = period(interval, latency)
-        mean = {"slow": each["slow"], "fast": each["fast"], "copy": each["slow"] / n, "mila": each["slow"] / n + each["fast"]}
-        return each | {"mean": mean[mode]}
+        mean = {"slow": slow, "fast": fast, "copy": slow / n, "mila": (slow + once) / n + fast}
+        return {"slow": slow, "fast": fast, "mean": mean[mode]}
 
     def run_slow(self, image: NDArray) -> Arrays:
         """Every output of `slow.onnx`."""

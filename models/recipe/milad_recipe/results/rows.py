@@ -1,0 +1,74 @@
+"""Measures rows and keeps each as a JSON file, so that an interrupted report goes on where it was, and only what changed is run again.
+
+What is shipped is judged by `milad eval`; other designs by onnxruntime. Both give the same table of figures.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ..evaluate import evaluate
+from . import engine
+from .plan import Plan, Row
+
+FORMAT = 1
+"""Of the kept files: another number measures everything anew."""
+
+
+def digest(plan: Plan, row: Row) -> str:
+    """Of all that a row's figures depend on, the renderer apart."""
+    said = [FORMAT, plan.seeds, plan.frames, row.world, row.mode, row.interval, row.latency, row.engine, row.states]
+    whole = hashlib.sha256(json.dumps(said).encode())
+    for name in ("bundle.toml", "slow.onnx", "fast.onnx"):
+        file = row.bundle / name
+        whole.update(name.encode() + (hashlib.sha256(file.read_bytes()).digest() if file.is_file() else b"none"))
+    return whole.hexdigest()
+
+
+def states_file(work: Path, row: Row) -> Path:
+    """Of a row with `states`."""
+    return work / "results" / row.world / f"{row.key}.npy"
+
+
+def kept(plan: Plan, row: Row, work: Path) -> dict | None:
+    """The figures of a row that was measured before, unless something that it depends on has changed since."""
+    file = work / "results" / row.world / f"{row.key}.json"
+    if not file.is_file() or (row.states and not states_file(work, row).is_file()):
+        return None
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return found if found.get("digest") == digest(plan, row) else None
+
+
+def measured(plan: Plan, row: Row, work: Path) -> dict | None:
+    """The figures of a row, measured now if need be; None where its bundle is not there."""
+    if not (row.bundle / "bundle.toml").is_file():
+        return None
+    found = kept(plan, row, work)
+    if found is not None:
+        return found
+    file = work / "results" / row.world / f"{row.key}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    config = {"mode": row.mode, "interval": row.interval, "latency": row.latency, "world": row.world}
+    config |= {"seeds": plan.seeds, "frames": plan.frames}
+    if row.states:
+        config["states"] = states_file(work, row)
+    if row.engine == "milad":
+        found = engine.evaluate(row.bundle, config, work)
+    else:
+        found = evaluate(row.bundle, config, work)
+    found |= {"label": row.label, "digest": digest(plan, row)}
+    unfinished = file.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    os.replace(unfinished, file)
+    return found
+
+
+def states(plan: Plan, row: Row, work: Path) -> np.ndarray:
+    """Sums of each clip of a measured row."""
+    return np.load(states_file(work, row))
