@@ -13,6 +13,7 @@ from PIL import Image
 import one_node
 from conftest import BUNDLES
 from milad_recipe import macs
+from milad_recipe.config import RecipeError
 from milad_recipe.datasets import open_clips
 from milad_recipe.evaluate import evaluate, measure
 from milad_recipe.pictures import pictures
@@ -182,7 +183,7 @@ def test_a_slow_network_alone_is_judged_and_macs_are_told(clips, tmp_path):
     assert alone["tasks"] == whole["tasks"] and alone["macs"]["mean"] == whole["macs"]["slow"] > 0
     mila = evaluate(BUNDLES / "plain", config | {"mode": "mila", "interval": 2, "latency": 4}, tmp_path)["macs"]
     assert mila["mean"] == mila["slow"] / 4 + mila["fast"] and mila["fast"] > 0  # nothing in `plain` depends on memory alone
-    with pytest.raises(ValueError, match="expected fast.onnx"):
+    with pytest.raises(RecipeError, match="expected fast.onnx"):
         evaluate(bundle, config | {"mode": "mila"}, tmp_path)
 
 
@@ -219,7 +220,7 @@ def test_classes_are_matched_by_name(clips, tmp_path):
     assert each["wall"] is None and whole["wall"] is not None
     assert partly["tasks"]["segmentation"]["miou"] == pytest.approx(np.mean([iou for iou in each.values() if iou is not None]))
     assert figures("sky", "person", "wall", "ground")["tasks"] != by_name["tasks"]
-    with pytest.raises(ValueError, match="expected classes.*ground.*found cat"):
+    with pytest.raises(RecipeError, match="expected classes.*ground.*found cat"):
         figures("cat", "dog", "tree", "boat")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .config import RecipeError
 from .datasets import Clip, open_clips
 from .datasets.clip import Truth
 from .metrics import DEPTH_CAP, UNLABELLED, Quality
@@ -145,7 +146,7 @@ def _class_table(networks: Networks, clip: Clip) -> NDArray:
         if name in classes:
             table[number] = classes.index(name)
     if classes and (table == UNLABELLED).all():
-        raise ValueError(
+        raise RecipeError(
             f"clip {clip.name}: expected classes that the bundle knows ({', '.join(classes)}), found {', '.join(known)}; evaluate on clips of the "
             "kind that the bundle is for"
         )

@@ -8,6 +8,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from .config import RecipeError
+
 
 @lru_cache(maxsize=64)
 def _bilinear(source: int, target: int) -> NDArray:
@@ -60,7 +62,7 @@ def image(picture: NDArray, entry: Mapping) -> NDArray:
     height, width = entry["height"], entry["width"]
     if picture.shape[:2] != (height, width):
         if entry["resize"] != "stretch":
-            raise ValueError(
+            raise RecipeError(
                 f"pictures of {width}×{height} are expected for `resize` = {entry['resize']!r}, found {picture.shape[1]}×{picture.shape[0]}: "
                 "truth can be brought to size by `stretch` alone; cut clips and labels to size first"
             )

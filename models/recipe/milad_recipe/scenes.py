@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from .config import RecipeError
 from .datasets import Clip
 from .datasets.folder import FolderClip
 
@@ -20,7 +21,7 @@ def program() -> str:
     named = os.environ.get("MILAD_BIN") or "milad"
     found = shutil.which(named)
     if not found:
-        raise ValueError(f"expected the program `milad` on the path or named by MILAD_BIN, found no {named}; run `cargo build --release`, set MILAD_BIN")
+        raise RecipeError(f"expected the program `milad` on the path or named by MILAD_BIN, found no {named}; run `cargo build --release`, set MILAD_BIN")
     return found
 
 
@@ -28,13 +29,13 @@ def folder(world: str, seeds: Sequence[int], frames: int, work: Path) -> Path:
     """Where these clips are kept, no others beside them; rendered now as far as they are not there."""
     first, end = seeds
     if not 0 <= first < end:
-        raise ValueError(f"seeds first < end are expected, found {first}..{end}; name at least one")
+        raise RecipeError(f"seeds first < end are expected, found {first}..{end}; name at least one")
     place = work / "scenes" / f"{world}-{first}-{end}-{frames}"
     if not all((place / f"{seed:07}").is_dir() for seed in range(first, end)):
         command = [program(), "scene", "--world", world, "--seeds", f"{first}..{end}", "--frames", str(frames), "--out", str(place)]
         done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
         if done.returncode:
-            raise ValueError(f"{' '.join(command)}: expected it to render clips, found status {done.returncode}: {done.stderr.strip()[-500:]}; run it by hand")
+            raise RecipeError(f"{' '.join(command)}: expected it to render clips, found status {done.returncode}: {done.stderr.strip()[-500:]}; run it by hand")
     return place
 
 

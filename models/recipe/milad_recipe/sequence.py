@@ -14,6 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from . import macs
+from .config import RecipeError
 
 Arrays = dict[str, NDArray]
 MODES = ("mila", "slow", "fast", "copy")
@@ -47,7 +48,7 @@ class Networks:
     def __init__(self, folder: Path, threads: int = 1):
         file = folder / "bundle.toml"
         if not file.is_file():
-            raise ValueError(f"{folder}: expected a bundle, found no bundle.toml; give a folder as docs/BUNDLE.md describes it")
+            raise RecipeError(f"{folder}: expected a bundle, found no bundle.toml; give a folder as docs/BUNDLE.md describes it")
         self.folder, self.toml = folder, tomllib.loads(file.read_text(encoding="utf-8"))
         self.slow, self.fast = (
             session(folder / f"{name}.onnx", threads) if (folder / f"{name}.onnx").is_file() else None for name in ("slow", "fast")
@@ -95,7 +96,7 @@ class Networks:
     def _present(self, name: str) -> onnxruntime.InferenceSession:
         network = getattr(self, name)
         if network is None:
-            raise ValueError(f"{self.folder}: expected {name}.onnx for this mode, found none; export it, or ask for another mode")
+            raise RecipeError(f"{self.folder}: expected {name}.onnx for this mode, found none; export it, or ask for another mode")
         return network
 
 
@@ -120,7 +121,7 @@ def answers(networks: Networks, images: Iterable[NDArray], mode: str, interval: 
     keyframe's result. `mila`: the fast network with the newest finished keyframe's memory, but the slow network's own result where
     the frame is itself that keyframe (latency 0)."""
     if mode not in MODES:
-        raise ValueError(f"a mode out of {', '.join(MODES)} is expected, found {mode!r}")
+        raise RecipeError(f"a mode out of {', '.join(MODES)} is expected, found {mode!r}")
     n = period(interval, latency)
     coming: list[tuple[int, Arrays, Arrays]] = []
     in_force: list[tuple[int, Arrays]] = []

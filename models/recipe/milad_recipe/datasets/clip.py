@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config import RecipeError
 from ..metrics import DEPTH_CAP, UNLABELLED
 
 Intrinsics = tuple[float, float, float, float]
 """fx, fy, cx, cy in pixels of the clip's own frames."""
 
 
-class LayoutError(ValueError):
+class LayoutError(RecipeError):
     """A data set that is not laid out as its loader knows it."""
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .. import scenes
+from ..config import RecipeError
 
 _FIGURES = {
     "segmentation": {"miou": ("miou", 100.0)},
@@ -31,7 +32,7 @@ def evaluate(bundle: Path, config: Mapping, work: Path) -> dict:
     command += ["--interval", str(config["interval"]), "--latency", str(config["latency"]), "--jobs", str(config.get("jobs", 1))]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise ValueError(f"{' '.join(command)}: expected a report, found status {done.returncode}: {done.stderr.strip()[-500:]}; run it by hand to see why")
+        raise RecipeError(f"{' '.join(command)}: expected a report, found status {done.returncode}: {done.stderr.strip()[-500:]}; run it by hand to see why")
     return converted(json.loads(done.stdout))
 
 

@@ -7,11 +7,11 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..config import RecipeError
 from ..scenes import REPORTING
 
 OPERATING = ((5, 2), (10, 4))
 """(keyframe interval, slow network's latency in frames) at which the shipped networks are judged."""
-LATENCIES = range(11)
 _KEYS = {"bundle", "shifted", "float", "plain", "warping", "adversary"}
 
 
@@ -38,6 +38,7 @@ class Plan:
     seeds: tuple[int, int]
     frames: int
     engine: str
+    latencies: tuple[int, ...]
     worlds: tuple[World, ...]
 
 
@@ -51,8 +52,8 @@ class Row:
     world: str
     bundle: Path
     mode: str
-    interval: int = 1
-    latency: int = 0
+    interval: int
+    latency: int
     engine: str = "onnxruntime"
     states: bool = False
     """Whether each clip's sums are kept, for the bootstrap."""
@@ -63,25 +64,26 @@ def load(path: Path, work: Path) -> Plan:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(f"{path}: expected a plan of results, found {error}; models/recipe/results.toml is one to start from") from None
+        raise RecipeError(f"{path}: expected a plan of results, found {error}; models/recipe/results.toml is one to start from") from None
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path}: expected TOML, found {error}; put that right") from None
+        raise RecipeError(f"{path}: expected TOML, found {error}; put that right") from None
     try:
         first, end = (int(seed) for seed in table.pop("seeds"))
         frames, engine = int(table.pop("frames")), str(table.pop("engine", "milad"))
+        latencies = tuple(int(latency) for latency in table.pop("latencies", range(11)))
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: expected `seeds` [first, end) and `frames`, found {error!r}; write seeds = [2_000_000, 2_000_030]") from None
+        raise RecipeError(f"{path}: expected `seeds` [first, end) and `frames`, found {error!r}; write seeds = [2_000_000, 2_000_030]") from None
     if not REPORTING <= first < end:
-        raise ValueError(f"{path}: seeds: expected reporting seeds, from {REPORTING} on, found {first}..{end}; those below are for training and tuning")
+        raise RecipeError(f"{path}: seeds: expected reporting seeds, from {REPORTING} on, found {first}..{end}; those below train and tune")
     if engine not in ("milad", "onnxruntime"):
-        raise ValueError(f"{path}: engine: expected milad or onnxruntime, found {engine!r}; name one of them")
-    return Plan((first, end), frames, engine, tuple(_world(path, name, entry, work) for name, entry in table.items()))
+        raise RecipeError(f"{path}: engine: expected milad or onnxruntime, found {engine!r}; name one of them")
+    return Plan((first, end), frames, engine, latencies, tuple(_world(path, name, entry, work) for name, entry in table.items()))
 
 
 def _world(path: Path, name: str, entry, work: Path) -> World:
     if not isinstance(entry, dict) or "bundle" not in entry or set(entry) - _KEYS:
-        found = sorted(set(entry) - _KEYS) if isinstance(entry, dict) else entry
-        raise ValueError(f"{path}: {name}: expected a table of {', '.join(sorted(_KEYS))}, found {found}; put that right")
+        found = (sorted(set(entry) - _KEYS) or "no bundle") if isinstance(entry, dict) else entry
+        raise RecipeError(f"{path}: {name}: expected a table with `bundle` and any of {', '.join(sorted(_KEYS))}, found {found}; put that right")
     return World(
         name=name,
         bundle=Path(entry["bundle"]),
@@ -93,58 +95,65 @@ def _world(path: Path, name: str, entry, work: Path) -> World:
     )
 
 
-def main_rows(plan: Plan, world: World, rendered: str) -> list[Row]:
-    """The systems of the main table, on the world itself or its shifted variant."""
-    bundle, engine = world.bundle, plan.engine
-    rows = [Row("slow", "slow network on every frame", rendered, bundle, "slow", engine=engine)]
-    for n, latency in OPERATING:
-        rows.append(Row(f"mila-{n}-{latency}", f"**MILA as shipped**, interval {n}, latency {latency}", rendered, bundle, "mila", n, latency, engine))
+def main_rows(plan: Plan, world: World, rendered: str, interval: int, latency: int) -> dict[str, Row]:
+    """The systems of one table, all judged on the same frames: those with a keyframe in force."""
+
+    def row(key, label, bundle, mode, engine="onnxruntime"):
+        return Row(f"{key}-{interval}-{latency}", label, rendered, bundle, mode, interval, latency, engine)
+
+    shipped = {"bundle": world.bundle, "engine": plan.engine}
+    rows = {"slow": row("slow", "slow network on every frame", mode="slow", **shipped)}
+    rows["mila"] = row("mila", "**MILA as shipped**", mode="mila", **shipped)
     for share, place in world.plain.items():
-        rows.append(Row(f"plain-{share}", f"plain network on every frame, {share} of slow's MACs", rendered, place, "slow"))
+        rows[f"plain-{share}"] = row(f"plain-{share}", f"plain network on every frame, {share} of slow's MACs", place, "slow")
     if world.warping is not None:
-        for n, latency in OPERATING:
-            label = f"flow warping in ILA's place, interval {n}, latency {latency}"
-            rows.append(Row(f"warping-{n}-{latency}", label, rendered, world.warping, "mila", n, latency))
-    rows.append(Row("fast", "fast network alone", rendered, bundle, "fast", engine=engine))
-    for n, latency in OPERATING:
-        rows.append(Row(f"copy-{n}-{latency}", f"copy the keyframe's result, interval {n}, latency {latency}", rendered, bundle, "copy", n, latency, engine))
+        rows["warping"] = row("warping", "flow warping in ILA's place", world.warping, "mila")
+    rows["fast"] = row("fast", "fast network alone", mode="fast", **shipped)
+    rows["copy"] = row("copy", "copy the keyframe's result", mode="copy", **shipped)
     return rows
 
 
-def latency_rows(plan: Plan, world: World) -> list[Row]:
-    """MILA as shipped and copying, at each latency and the shorter interval."""
+def latency_rows(plan: Plan, world: World) -> dict[str, list[Row]]:
+    """MILA as shipped and copying, at the shorter interval and each latency."""
     n = OPERATING[0][0]
-    return [
-        Row(f"{mode}-{n}-{latency}", f"{mode}, latency {latency}", world.name, world.bundle, mode, n, latency, plan.engine)
+    return {
+        mode: [Row(f"{mode}-{n}-{l}", f"{mode}, latency {l}", world.name, world.bundle, mode, n, l, plan.engine) for l in plan.latencies]
         for mode in ("mila", "copy")
-        for latency in LATENCIES
-    ]
+    }
 
 
-def float_rows(world: World) -> list[Row]:
-    """The same networks before quantisation."""
-    if world.float_bundle is None:
-        return []
-    rows = [Row("float-slow", "slow network, float", world.name, world.float_bundle, "slow")]
-    return rows + [Row(f"float-mila-{n}-{l}", f"MILA, float, interval {n}, latency {l}", world.name, world.float_bundle, "mila", n, l) for n, l in OPERATING]
-
-
-def check_rows(plan: Plan, world: World) -> list[Row]:
-    """The shipped bundle by onnxruntime, where the engine is another: both must agree."""
-    if plan.engine == "onnxruntime":
-        return []
+def float_rows(plan: Plan, world: World) -> dict[str, Row]:
+    """The same networks before quantisation, and the shipped ones by onnxruntime, which the daemon must agree with."""
     n, latency = OPERATING[0]
-    return [
-        Row("check-slow", "slow network, onnxruntime", world.name, world.bundle, "slow"),
-        Row(f"check-mila-{n}-{latency}", "MILA, onnxruntime", world.name, world.bundle, "mila", n, latency),
-    ]
+    rows = {}
+    for mode in ("slow", "mila"):
+        if world.float_bundle is not None:
+            rows[f"float-{mode}"] = Row(f"float-{mode}-{n}-{latency}", f"{mode}, float", world.name, world.float_bundle, mode, n, latency)
+        if plan.engine != "onnxruntime":
+            rows[f"check-{mode}"] = Row(f"check-{mode}-{n}-{latency}", f"{mode}, onnxruntime", world.name, world.bundle, mode, n, latency)
+    return rows
 
 
-def adversary_rows(world: World) -> list[tuple[str, int, Row]]:
-    """(setting, number of the training seed, row)."""
+def adversary_rows(world: World) -> dict[str, list[Row]]:
+    """By setting, a row for each training seed."""
     n, latency = OPERATING[0]
-    return [
-        (setting, seed, Row(f"adversary-{i}-{seed}", f"{setting}, seed {seed + 1}", world.name, place, "mila", n, latency, states=True))
+    return {
+        setting: [
+            Row(f"adversary-{i}-{seed}", f"{setting}, seed {seed + 1}", world.name, place, "mila", n, latency, states=True)
+            for seed, place in enumerate(places)
+        ]
         for i, (setting, places) in enumerate(world.adversary.items())
-        for seed, place in enumerate(places)
-    ]
+    }
+
+
+def all_rows(plan: Plan) -> list[Row]:
+    """Every row once."""
+    rows: dict[tuple[str, str], Row] = {}
+    for world in plan.worlds:
+        several = [main_rows(plan, world, rendered, *at) for rendered in (world.name, world.shifted) if rendered for at in OPERATING]
+        several += [float_rows(plan, world), *({row.key: row for row in rows} for rows in latency_rows(plan, world).values())]
+        several += [{row.key: row for row in rows} for rows in adversary_rows(world).values()]
+        for group in several:
+            for row in group.values():
+                rows.setdefault((row.world, row.key), row)
+    return list(rows.values())
