@@ -1,4 +1,5 @@
-"""`python -m milad_recipe train …` trains networks and writes a bundle; `tiny …` writes the tests' bundles, or checks them."""
+"""`python -m milad_recipe train …` trains networks and writes a bundle; `evaluate …` judges one; `results …` writes RESULTS.md;
+`tiny …` writes the tests' bundles, or checks them."""
 
 import argparse
 import filecmp
@@ -6,8 +7,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import train
+from . import evaluate_command, train
 from .config import RecipeError
+from .results import command as results
 
 
 def main() -> int:
@@ -16,11 +18,13 @@ def main() -> int:
     tiny = commands.add_parser("tiny", help="write the tiny untrained bundles that the tests use")
     tiny.add_argument("--out", type=Path, required=True, help="folder of the bundles")
     tiny.add_argument("--check", action="store_true", help="write nothing; fail where a file differs from what would be written")
-    train.add_command(commands)
+    others = {"train": train, "evaluate": evaluate_command, "results": results}
+    for other in others.values():
+        other.add_command(commands)
     arguments = parser.parse_args()
-    if arguments.command == "train":
+    if arguments.command in others:
         try:
-            return train.run(arguments)
+            return others[arguments.command].run(arguments)
         except RecipeError as error:
             print(f"milad_recipe: {error}", file=sys.stderr)
             return 1

@@ -41,6 +41,10 @@ class Measurement:
     clips: list[NDArray] = field(default_factory=list)
     """`Quality.state()` of `all`, clip by clip."""
     frames: int = 0
+    played: int = 0
+    """Frames, scored or not."""
+    keyframes: int = 0
+    """Of those played."""
 
     def to_dict(self, classes: tuple[str, ...]) -> dict:
         """Figures alone, ready for JSON; NaN becomes None."""
@@ -97,6 +101,8 @@ def _clip(networks: Networks, clip: Clip, mode: str, interval: int, latency: int
     before: tuple[Maps, Truth] | None = None
     for answer in answers(networks, pictures, mode, interval, latency):
         number = answer.frame
+        result.played += 1
+        result.keyframes += number % n == 0
         if number < latency:
             continue
         maps = {
@@ -168,4 +174,4 @@ def evaluate(bundle_dir: Path | str, config: Mapping, work: Path | str) -> dict:
     if "states" in config:
         np.save(config["states"], np.stack(found.clips))
     said = {"bundle": networks.toml["name"], "mode": mode, "interval": interval, "latency": latency, "depth_cap": cap}
-    return said | found.to_dict(_classes(networks)) | {"macs": networks.macs(mode, interval, latency)}
+    return said | found.to_dict(_classes(networks)) | {"macs": networks.macs(mode, found.keyframes / max(found.played, 1))}

@@ -55,11 +55,10 @@ class Segmentation:
         return np.divide(100.0 * hits, union, out=np.full(len(hits), math.nan), where=(union > 0) & self.scored)
 
     def figures(self) -> Figures:
-        """`miou` over the classes that occur, and `accuracy`, in percent."""
+        """`miou` over the classes that occur, in percent."""
         each = self.per_class()
         seen = each[~np.isnan(each)]
-        mean = float(seen.mean()) if len(seen) else math.nan
-        return {"miou": mean, "accuracy": 100.0 * _ratio(np.trace(self.confusion), self.confusion.sum())}
+        return {"miou": float(seen.mean()) if len(seen) else math.nan}
 
     def state(self) -> NDArray:
         """All sums as one vector: states of clips add up to the state of them all."""

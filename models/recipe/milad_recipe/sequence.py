@@ -61,14 +61,13 @@ class Networks:
         """The tables `[[task]]`."""
         return self.toml["task"]
 
-    def macs(self, mode: str, interval: int, latency: int) -> dict[str, float]:
-        """Multiply-accumulates of a run of each network, and the mean a frame in a mode: the fast network runs on every frame, keyframes
-        included; its part that depends on memory alone runs once with each keyframe."""
+    def macs(self, mode: str, keyframes: float) -> dict[str, float]:
+        """Multiply-accumulates of a run of each network, and the mean a frame in a mode where a share of frames is `keyframes`: the fast
+        network runs on every frame, those included; its part that depends on memory alone runs once with each keyframe."""
         files = {name: self.folder / f"{name}.onnx" for name in ("slow", "fast")}
         slow = macs.count(files["slow"].read_bytes()) if self.slow else 0
         fast, once = macs.split(files["fast"].read_bytes(), frozenset(self.memory)) if self.fast else (0, 0)
-        n = period(interval, latency)
-        mean = {"slow": slow, "fast": fast, "copy": slow / n, "mila": (slow + once) / n + fast}
+        mean = {"slow": slow, "fast": fast, "copy": slow * keyframes, "mila": (slow + once) * keyframes + fast}
         return {"slow": slow, "fast": fast, "mean": mean[mode]}
 
     def run_slow(self, image: NDArray) -> Arrays:

@@ -19,7 +19,7 @@ FORMAT = 1
 
 
 def digest(plan: Plan, row: Row) -> str:
-    """Of all that a row's figures depend on, the renderer apart."""
+    """Of all that a row's figures depend on, the renderer and the programs apart."""
     said = [FORMAT, plan.seeds, plan.frames, row.world, row.mode, row.interval, row.latency, row.engine, row.states]
     whole = hashlib.sha256(json.dumps(said).encode())
     for name in ("bundle.toml", "slow.onnx", "fast.onnx"):
@@ -28,15 +28,14 @@ def digest(plan: Plan, row: Row) -> str:
     return whole.hexdigest()
 
 
-def states_file(work: Path, row: Row) -> Path:
-    """Of a row with `states`."""
-    return work / "results" / row.world / f"{row.key}.npy"
+def _file(work: Path, row: Row, ending: str) -> Path:
+    return work / "results" / row.world / f"{row.key}.{ending}"
 
 
 def kept(plan: Plan, row: Row, work: Path) -> dict | None:
     """The figures of a row that was measured before, unless something that it depends on has changed since."""
-    file = work / "results" / row.world / f"{row.key}.json"
-    if not file.is_file() or (row.states and not states_file(work, row).is_file()):
+    file = _file(work, row, "json")
+    if not file.is_file() or (row.states and not _file(work, row, "npy").is_file()):
         return None
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
@@ -45,23 +44,21 @@ def kept(plan: Plan, row: Row, work: Path) -> dict | None:
     return found if found.get("digest") == digest(plan, row) else None
 
 
-def measured(plan: Plan, row: Row, work: Path) -> dict | None:
-    """The figures of a row, measured now if need be; None where its bundle is not there."""
-    if not (row.bundle / "bundle.toml").is_file():
-        return None
+def there(row: Row) -> bool:
+    """Whether its bundle is."""
+    return (row.bundle / "bundle.toml").is_file()
+
+
+def measure(plan: Plan, row: Row, work: Path) -> dict:
+    """The figures of a row, measured now if need be."""
     found = kept(plan, row, work)
     if found is not None:
         return found
-    file = work / "results" / row.world / f"{row.key}.json"
+    file = _file(work, row, "json")
     file.parent.mkdir(parents=True, exist_ok=True)
     config = {"mode": row.mode, "interval": row.interval, "latency": row.latency, "world": row.world}
-    config |= {"seeds": plan.seeds, "frames": plan.frames}
-    if row.states:
-        config["states"] = states_file(work, row)
-    if row.engine == "milad":
-        found = engine.evaluate(row.bundle, config, work)
-    else:
-        found = evaluate(row.bundle, config, work)
+    config |= {"seeds": plan.seeds, "frames": plan.frames} | ({"states": _file(work, row, "npy")} if row.states else {})
+    found = (engine.evaluate if row.engine == "milad" else evaluate)(row.bundle, config, work)
     found |= {"label": row.label, "digest": digest(plan, row)}
     unfinished = file.with_suffix(".unfinished")
     unfinished.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -69,6 +66,6 @@ def measured(plan: Plan, row: Row, work: Path) -> dict | None:
     return found
 
 
-def states(plan: Plan, row: Row, work: Path) -> np.ndarray:
+def states(row: Row, work: Path) -> np.ndarray:
     """Sums of each clip of a measured row."""
-    return np.load(states_file(work, row))
+    return np.load(_file(work, row, "npy"))

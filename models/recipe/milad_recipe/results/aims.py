@@ -1,0 +1,92 @@
+"""What the shipped networks are to reach, and whether they do. Aims are fixed; a shortfall is printed like everything else."""
+
+from collections.abc import Callable
+
+from .plan import OPERATING, Plan, Row, World, float_rows, main_rows
+from .tables import KINDS, main, number, ratios, table
+
+SLOW = {"street": {"segmentation": 80.0, "depth": 0.12, "normals": 14.5}}
+"""World → what the slow network is to reach by itself."""
+RATIOS = {
+    (5, 2): {"segmentation": 0.97, "depth": 1.08, "normals": 1.05, "macs": 0.30},
+    (10, 4): {"segmentation": 0.95, "depth": 1.18, "normals": 1.10, "macs": 0.20},
+}
+"""Of the slow network on every frame, by interval and latency."""
+INT8_LOSS = 0.5
+"""mIoU that int8 may cost."""
+WORDS = {"segmentation": "mIoU", "depth": "AbsRel", "normals": "normals"}
+DIGITS = {"segmentation": 1, "depth": 3, "normals": 2, "macs": 3}
+
+Line = tuple[str, str, str, bool | None]
+
+
+def section(plan: Plan, world: World, find: Callable[[Row], dict | None]) -> list[str]:
+    """A table of all aims, met or not."""
+    lines = _slow(plan, world, find)
+    for at in OPERATING:
+        lines += _ratios(plan, world, find, at)
+        lines += _rivals(plan, world, find, at)
+    lines += _int8(plan, world, find)
+    words = {True: "met", False: "**not met**", None: "not measured"}
+    return ["### Aims\n", table(["aim", "wanted", "measured", ""], [[a, b, c, words[met]] for a, b, c, met in lines]) + "\n"]
+
+
+def _better(task: str, found: float, wanted: float) -> bool:
+    return found >= wanted if task == "segmentation" else found <= wanted
+
+
+def _slow(plan: Plan, world: World, find: Callable) -> list[Line]:
+    found = find(main_rows(plan, world, world.name, *OPERATING[0])["slow"])
+    values = main(found and found["tasks"])
+    lines = []
+    for task, wanted in SLOW.get(world.name, {}).items():
+        value = values[task]
+        sign = "≥" if task == "segmentation" else "≤"
+        met = None if value is None else _better(task, value, wanted)
+        lines.append((f"slow network, {WORDS[task]}", f"{sign} {wanted:g}", number(value, DIGITS[task]), met))
+    return lines
+
+
+def _ratios(plan: Plan, world: World, find: Callable, at: tuple[int, int]) -> list[Line]:
+    rows = main_rows(plan, world, world.name, *at)
+    found = ratios(find(rows["mila"]), find(rows["slow"]))
+    lines = []
+    for name, wanted in RATIOS[at].items():
+        value, words = found[name], f"interval {at[0]}, latency {at[1]}: {WORDS.get(name, 'MACs')} of the slow network's"
+        sign = "≥" if name == "segmentation" else "≤"
+        met = None if value is None else _better(name, value, wanted)
+        lines.append((words, f"{sign} {wanted:g} ×", number(value, DIGITS["macs"]), met))
+    return lines
+
+
+def _rivals(plan: Plan, world: World, find: Callable, at: tuple[int, int]) -> list[Line]:
+    """Better on every task than the plain network that costs as much (the largest that MILA's mean cost reaches), and than flow warping."""
+    rows = main_rows(plan, world, world.name, *at)
+    own = find(rows["mila"])
+    plain = {name: find(row) for name, row in rows.items() if name.startswith("plain-")}
+    plain = {name: found for name, found in plain.items() if found}
+    rivals = {"flow warping": find(rows["warping"]) if "warping" in rows else None}
+    near = min(plain, key=lambda name: abs(plain[name]["macs"]["mean"] - own["macs"]["mean"])) if own and plain else None
+    rivals["the plain network of equal mean cost"] = plain[near] if near else None
+    lines = []
+    for name, found in rivals.items():
+        words = f"interval {at[0]}, latency {at[1]}: better than {name} on every task"
+        if not own or not found:
+            lines.append((words, "3 of 3", "–", None))
+            continue
+        a, b = main(own["tasks"]), main(found["tasks"])
+        won = [WORDS[task] for task in KINDS if None not in (a[task], b[task]) and a[task] != b[task] and _better(task, a[task], b[task])]
+        lines.append((words, "3 of 3", f"{len(won)} of 3" + (f" ({', '.join(won)})" if 0 < len(won) < 3 else ""), len(won) == 3))
+    return lines
+
+
+def _int8(plan: Plan, world: World, find: Callable) -> list[Line]:
+    shipped, rows = main_rows(plan, world, world.name, *OPERATING[0]), float_rows(plan, world)
+    lines = []
+    for mode, words in (("slow", "slow network"), ("mila", "MILA")):
+        whole = find(rows[f"float-{mode}"]) if f"float-{mode}" in rows else None
+        int8, full = (main(found and found["tasks"])["segmentation"] for found in (find(shipped[mode]), whole))
+        loss = None if None in (int8, full) else full - int8
+        met = None if loss is None else loss <= INT8_LOSS
+        lines.append((f"{words}: mIoU that int8 costs", f"≤ {INT8_LOSS:g}", number(loss, 2), met))
+    return lines

@@ -1,0 +1,87 @@
+"""`results`: measures what is missing, then writes RESULTS.md, its plots and strips. Interrupted, it goes on where it was."""
+
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from .. import scenes
+from ..config import RecipeError
+from ..progress import Bar
+from . import document, plan as plans, rows
+from .plan import Plan
+
+
+def add_command(commands) -> None:
+    """`results`, with its options."""
+    command = commands.add_parser("results", help="measure the shipped networks and what they are compared with, and write RESULTS.md")
+    command.add_argument("--plan", type=Path, required=True, help="what to measure, such as models/recipe/results.toml")
+    command.add_argument("--work", type=Path, required=True, help="folder of baselines, rendered clips and measured rows")
+    command.add_argument("--out", type=Path, required=True, help="folder of RESULTS.md and results/*.png, such as models")
+    command.add_argument("--jobs", type=int, default=1, help="rows at the same time (default 1)")
+    command.add_argument("--only-write", action="store_true", help="measure nothing, write what is there")
+    command.add_argument("--no-pictures", action="store_true", help="leave plots and strips as they are")
+
+
+def run(arguments) -> int:
+    """Runs what the command line asks for."""
+    plan = plans.load(arguments.plan, arguments.work)
+    if not arguments.only_write:
+        measure(plan, arguments.work, arguments.jobs)
+    if not arguments.no_pictures:
+        pictures(plan, arguments.work, arguments.out)
+    write(plan, arguments.work, arguments.out)
+    return 0
+
+
+def measure(plan: Plan, work: Path, jobs: int) -> None:
+    """Every row whose bundle is there and that is not measured yet."""
+    wanted = [row for row in plans.all_rows(plan) if rows.there(row)]
+    missing = [row for row in wanted if rows.kept(plan, row, work) is None]
+    for world in sorted({row.world for row in missing}):
+        scenes.folder(world, plan.seeds, plan.frames, work)
+    bar, done = Bar("results"), len(wanted) - len(missing)
+    bar.show(done / max(len(wanted), 1), f"{done} of {len(wanted)} rows", last=not missing)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with ProcessPoolExecutor(max(jobs, 1)) as pool:
+        running = {pool.submit(rows.measure, plan, row, work): row for row in missing}
+        try:
+            for future in as_completed(running):
+                future.result()
+                done += 1
+                row = running[future]
+                bar.show(done / len(wanted), f"{done} of {len(wanted)} rows: {row.world} {row.key}", last=done == len(wanted))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def pictures(plan: Plan, work: Path, out: Path) -> None:
+    """Plots of what was measured, and a strip of each world's first clip."""
+    from . import strips
+
+    try:
+        from . import plots
+        import matplotlib  # noqa: F401  (drawn with it)
+    except ImportError as error:
+        raise RecipeError("expected matplotlib for the plots, found none; pip install milad-recipe[plots], or say --no-pictures") from error
+    folder = out / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    for world in plan.worlds:
+        plots.draw(plan, world, lambda row: rows.kept(plan, row, work), folder)
+        if (world.bundle / "fast.onnx").is_file():
+            first = scenes.rendered(world.name, plan.seeds, plan.frames, work)[0]
+            strips.strip(world.bundle, first, folder / f"{world.name}-strip.png")
+
+
+def write(plan: Plan, work: Path, out: Path) -> None:
+    """RESULTS.md, whole or not at all."""
+    measured = {(row.world, row.key): rows.kept(plan, row, work) if rows.there(row) else None for row in plans.all_rows(plan)}
+
+    def drawn(name: str) -> str | None:
+        return f"results/{name}.png" if (out / "results" / f"{name}.png").is_file() else None
+
+    text = document.text(plan, lambda row: measured.get((row.world, row.key)), lambda row: rows.states(row, work), drawn)
+    out.mkdir(parents=True, exist_ok=True)
+    unfinished = out / "RESULTS.md.unfinished"
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, out / "RESULTS.md")

@@ -1,0 +1,166 @@
+"""`RESULTS.md`, out of measured rows: the same rows give the same text. No date, no path, no machine; what was not measured is said to be so."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from .. import bootstrap
+from ..metrics import Quality
+from . import aims
+from .plan import OPERATING, Plan, Row, World, adversary_rows, float_rows, latency_rows, main_rows
+from .tables import DASH, HEADINGS, KINDS, gmac, main_cells, number, ratio_cells, table
+
+Find = Callable[[Row], dict | None]
+"""The figures of a row, None where it was not measured."""
+
+INTRODUCTION = """# Results
+
+An implementation of MILA (Kim et al., ICCV Workshops 2021), not a reproduction of it: the paper's networks and schedules are not known to us,
+and none of its figures are quoted. Everything here was measured on rendered scenes, which say how the method behaves, not how good the
+networks are on real streets and in real rooms.
+
+{clips} clips of {frames} frames, seeds {first} to {last}, that neither training nor tuning has seen. *Shifted* worlds (other textures, light, camera
+height, field of view, densities) were never trained on. {engine}
+
+- mIoU from one confusion matrix over all pixels; AbsRel, RMSE (m) and δ < 1.25 where the true depth is at most 80 m; normals in degrees.
+- A keyframe every *interval* frames, in force *latency* frames later. In one table all systems are judged on the same frames: those with a
+  keyframe in force. *Non-key* frames are those that are no keyframes themselves.
+- MACs are counted from the files, attention included: those of Conv, MatMul, Gemm and attention, in the mean over frames.
+- Δ_MTL: mean over the tasks of the relative change for the better, by mIoU, AbsRel and mean angle, against the slow network on every frame.
+- *Consistency*: mIoU between a prediction and the next one along true flow. *Streaming*: each frame's truth against the answer that is out at
+  that moment. The slow network's row supposes that it could start on every frame; what it can really do is `copy`.
+- Less than 0.5 mIoU apart is a tie: two trainings of the same network differ by as much.
+"""
+
+
+def text(plan: Plan, find: Find, states: Callable, pictures: Callable[[str], Path | None]) -> str:
+    """The document. `states(row)`: sums of each clip; `pictures(name)`: where a plot or a strip lies, seen from the document, if it was made."""
+    engine = (
+        "Shipped bundles were run by `milad eval`, all others by onnxruntime." if plan.engine == "milad" else "Everything was run by onnxruntime."
+    )
+    first, end = plan.seeds
+    parts = [INTRODUCTION.format(clips=end - first, frames=plan.frames, first=first, last=end - 1, engine=engine)]
+    for world in plan.worlds:
+        parts += _world(plan, world, find, states, pictures)
+    return "\n".join(parts)
+
+
+def _world(plan: Plan, world: World, find: Find, states: Callable, pictures: Callable) -> list[str]:
+    parts = [f"## {world.name}\n"]
+    parts += aims.section(plan, world, find)
+    for rendered in filter(None, (world.name, world.shifted)):
+        title = "" if rendered == world.name else ", shifted: never trained on"
+        for interval, latency in OPERATING:
+            parts.append(f"### Interval {interval}, latency {latency}{title}\n")
+            rows = main_rows(plan, world, rendered, interval, latency)
+            parts += [_main(rows, find), _details(rows, find)]
+    parts += _latencies(plan, world, find, pictures)
+    parts += _float(plan, world, find)
+    parts += _classes(plan, world, find)
+    parts += _adversary(world, find, states)
+    strip = pictures(f"{world.name}-strip")
+    if strip:
+        parts.append(f"### Pictures\n\nOne row a frame, ages as given; truth, slow network, MILA and copy at interval 10, latency 4.\n\n![{world.name}]({strip})\n")
+    return parts
+
+
+def _main(rows: dict[str, Row], find: Find) -> str:
+    base = find(rows["slow"])
+    headings = ["", *HEADINGS.values(), "GMAC a frame", "mIoU % of slow", "AbsRel ×", "normals ×", "fewer MACs %", "Δ_MTL %"]
+    lines = []
+    for row in rows.values():
+        found = find(row)
+        cells = [*main_cells(found and found["tasks"]), gmac(found), *ratio_cells(found, base)]
+        lines.append([row.label + ("" if found else " (not measured)"), *cells])
+    return table(headings, lines) + "\n"
+
+
+def _details(rows: dict[str, Row], find: Find) -> str:
+    headings = ["", "non-key mIoU", "AbsRel", "normals", "RMSE m", "δ<1.25 %", "median °", "<11.25° %", "<22.5° %", "<30° %"]
+    headings += ["consistency", "streaming mIoU", "AbsRel", "normals"]
+    lines = []
+    for row in rows.values():
+        found = find(row)
+        if not found:
+            continue
+        depth, normals = (found["tasks"].get(task) or {} for task in ("depth", "normals"))
+        cells = [*main_cells(found["other_frames"]), number(depth.get("rmse"), 2), number(depth.get("delta"), 1)]
+        cells += [number(normals.get(name), 1) for name in ("median", "within_11.25", "within_22.5", "within_30")]
+        lines.append([row.label, *cells, number(found["consistency"], 1), *main_cells(found["streaming"])])
+    return table(headings, lines) + "\n" if lines else ""
+
+
+def _latencies(plan: Plan, world: World, find: Find, pictures: Callable) -> list[str]:
+    groups = latency_rows(plan, world)
+    lines = []
+    for mila, copy in zip(groups["mila"], groups["copy"]):
+        a, b = find(mila), find(copy)
+        if a or b:
+            lines.append([str(mila.latency), str(max(mila.interval, mila.latency, 1)), *main_cells(a and a["tasks"]), gmac(a), *main_cells(b and b["tasks"])])
+    if not lines:
+        return []
+    headings = ["latency", "keyframe every", "MILA: mIoU %", "AbsRel", "normals °", "GMAC a frame", "copy: mIoU %", "AbsRel", "normals °"]
+    parts = [f"### By the slow network's latency\n\nThere is one slow network: keyframes are at least its latency apart.\n\n{table(headings, lines)}\n"]
+    for name, words in (("age", "quality by the keyframe's age"), ("macs", "quality against MACs")):
+        place = pictures(f"{world.name}-{name}")
+        if place:
+            parts.append(f"![{world.name}: {words}]({place})\n")
+    return parts
+
+
+def _float(plan: Plan, world: World, find: Find) -> list[str]:
+    rows, shipped = float_rows(plan, world), main_rows(plan, world, world.name, *OPERATING[0])
+    lines = []
+    for mode, name in (("slow", "slow network"), ("mila", "MILA")):
+        for row, words in ((shipped[mode], "as shipped, int8"), (rows.get(f"float-{mode}"), "float"), (rows.get(f"check-{mode}"), "as shipped, by onnxruntime")):
+            found = find(row) if row else None
+            if found:
+                lines.append([f"{name}, {words}", *main_cells(found["tasks"])])
+    if len(lines) < 3:
+        return []
+    interval, latency = OPERATING[0]
+    return [f"### int8 against float\n\nInterval {interval}, latency {latency}.\n\n{table(['', *HEADINGS.values()], lines)}\n"]
+
+
+def _classes(plan: Plan, world: World, find: Find) -> list[str]:
+    rows = main_rows(plan, world, world.name, *OPERATING[0])
+    found = {name: find(rows[name]) for name in ("slow", "mila", "copy")}
+    found = {name: entry["classes"]["segmentation"] for name, entry in found.items() if entry and "segmentation" in entry["classes"]}
+    if not found:
+        return []
+    names = list(next(iter(found.values())))
+    titles = {"slow": "slow network", "mila": "MILA as shipped", "copy": "copy"}
+    lines = [[titles[name], *(number(each.get(c), 1) for c in names)] for name, each in found.items()]
+    interval, latency = OPERATING[0]
+    return [f"### IoU of each class\n\nIn percent; interval {interval}, latency {latency}.\n\n{table(['', *names], lines)}\n"]
+
+
+def _adversary(world: World, find: Find, states: Callable) -> list[str]:
+    settings = {name: [(row, find(row)) for row in rows] for name, rows in adversary_rows(world).items()}
+    settings = {name: [(row, found) for row, found in rows if found] for name, rows in settings.items()}
+    settings = {name: rows for name, rows in settings.items() if rows}
+    if len(settings) < 2:
+        return ["### Adversarial alignment\n\nNot measured.\n"]
+    without = next(iter(settings.values()))
+    like = Quality(KINDS, len(without[0][1]["classes"]["segmentation"]))
+    lines = []
+    for name, rows in settings.items():
+        for number_of_seed, (row, found) in enumerate(rows):
+            cells = [DASH] * 3
+            if rows is not without and number_of_seed < len(without):
+                differences = bootstrap.paired(like, states(without[number_of_seed][0]), states(row))
+                cells = [_difference(differences[task], digits) for task, digits in (("segmentation", 2), ("depth", 4), ("normals", 2))]
+            lines.append([row.label, *main_cells(found["tasks"]), *cells])
+    headings = ["setting", *HEADINGS.values(), "Δ mIoU", "Δ AbsRel", "Δ normals"]
+    interval, latency = OPERATING[0]
+    words = (
+        f"Interval {interval}, latency {latency}. Δ: against the first setting with the same training seed, with 95 % of 1000 paired draws of "
+        "clips (bootstrap); in bold where they exclude zero. It tells clips apart, not trainings: for those look at the seeds."
+    )
+    return [f"### Adversarial alignment\n\n{words}\n\n{table(headings, lines)}\n"]
+
+
+
+def _difference(difference: bootstrap.Difference, digits: int) -> str:
+    middle = number(difference.mean, digits, sign=True)
+    middle = f"**{middle}**" if difference.significant() else middle
+    return f"{middle} [{number(difference.low, digits, sign=True)}, {number(difference.high, digits, sign=True)}]"
