@@ -69,11 +69,13 @@ def _plain(value):
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def delay(mode: str, latency: int) -> int:
-    """Frames from a picture to the moment at which its answer is out. Whatever a network computes is out in the next frame at the
-    earliest; what is kept from a keyframe is out at once. (That a slow network cannot run on every frame is left aside: `copy` is what
-    it can really do.)"""
-    return {"mila": 1, "fast": 1, "slow": max(latency, 1), "copy": int(latency == 0)}[mode]
+def answer_at(mode: str, latency: int, moment: int) -> int:
+    """The frame whose answer is there at the moment of a frame; negative where none is. What is computed of a picture is there in the
+    next frame at the earliest, what is kept from a keyframe at once; the slow network can start no sooner than it is done."""
+    busy = max(latency, 1)
+    if mode == "slow":
+        return (moment - busy) // busy * busy
+    return moment if mode == "copy" and latency else moment - 1
 
 
 def measure(
@@ -96,8 +98,8 @@ def measure(
 def _clip(networks: Networks, clip: Clip, mode: str, interval: int, latency: int, result: Measurement, whole: Quality) -> None:
     entry, labelled, table = networks.toml["input"], set(clip.labelled()), _class_table(networks, clip)
     pictures = (image(clip.rgb(frame), entry) for frame in range(len(clip)))
-    wait, n = delay(mode, latency), period(interval, latency)
-    coming: dict[int, Maps] = {}
+    n = period(interval, latency)
+    shown: dict[int, Maps] = {}
     before: tuple[Maps, Truth] | None = None
     for answer in answers(networks, pictures, mode, interval, latency):
         number = answer.frame
@@ -110,8 +112,8 @@ def _clip(networks: Networks, clip: Clip, mode: str, interval: int, latency: int
             for task in networks.tasks
             if task["kind"] != "raw"
         }
-        coming[number + wait] = maps
-        out = coming.pop(number, None)
+        shown[number] = maps
+        shown.pop(number - 2 * max(latency, 1), None)
         truth = clip.truth(number) if number in labelled else None
         if truth is None:
             before = None
@@ -124,8 +126,8 @@ def _clip(networks: Networks, clip: Clip, mode: str, interval: int, latency: int
         for sums in (whole, age, *([result.other] if number % n else [])):
             sums.include(frame)
         result.frames += 1
-        if out is not None and number >= latency + delay("slow", latency):
-            result.streaming.add(out, truth.by_kind())
+        if number >= latency + max(latency, 1):
+            result.streaming.add(shown[answer_at(mode, latency, number)], truth.by_kind())
         if before is not None:
             _follow(networks, result, before, (maps, truth))
         before = (maps, truth)
