@@ -76,6 +76,8 @@ pub struct Clip {
 
 struct State {
     segment: u32,
+    /// The lens of the first segment: cuts change the place, not the camera.
+    half_width: f32,
     generator: Box<dyn Generator>,
     scene: Scene,
     renderer: Renderer,
@@ -87,7 +89,10 @@ impl Clip {
         let options = Options { width: options.width.max(1), height: options.height.max(1), ..*options };
         let generator = world.generator(seed, 0);
         let renderer = Renderer::new(options.width, options.height, options.quality);
-        let state = Mutex::new(State { segment: 0, generator, scene: Scene::default(), renderer });
+        let mut scene = Scene::default();
+        generator.fill(0, &mut scene);
+        let half_width = scene.camera.half_width;
+        let state = Mutex::new(State { segment: 0, half_width, generator, scene, renderer });
         Clip { world, seed, options, state }
     }
 
@@ -106,7 +111,7 @@ impl Clip {
         &self.options
     }
 
-    /// The camera's intrinsics, the same for all frames of a clip without cuts.
+    /// The camera's intrinsics, the same for all frames of a clip.
     pub fn camera(&self) -> Intrinsics {
         self.with_scene(0, |scene, _| {
             let (width, height) = (self.options.width as f64, self.options.height as f64);
@@ -154,6 +159,7 @@ impl Clip {
             state.segment = segment;
         }
         state.generator.fill(n, &mut state.scene);
+        state.scene.camera.half_width = state.half_width;
         f(&state.scene, &mut state.renderer)
     }
 }

@@ -42,7 +42,8 @@ impl Hand {
     pub(super) fn new(look: Look, r: &mut Random, path: &Path) -> Hand {
         let (tremble, fast) = ([0.0008, 0.0035], [0.15, 0.7]);
         Hand {
-            half_width: if look.shifted { r.range(1.15, 1.3) } else { r.range(0.84, 1.0) },
+            // One camera in training, as bundles state one: depth in metres is guesswork under changing lenses.
+            half_width: if look.shifted { r.range(1.15, 1.3) } else { 0.92 },
             height: if look.shifted { r.range64(0.8, 1.1) } else { r.range64(1.25, 1.68) },
             speed: r.range64(0.35, 0.75),
             start: r.range64(0.0, 20.0),
