@@ -10,8 +10,19 @@ use crate::publish::{SocketError, socket};
 use crate::settings::{Refused, RunArgs, Settings};
 use crate::stop::Stop;
 
+/// Flags of `milad check`: those of `milad run`, and how far to go.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Read and check the configuration alone; load and open nothing. What `systemctl reload` does first
+    #[arg(long)]
+    configuration_only: bool,
+}
+
 /// Prints what would be negotiated and run. Fails like `milad run` would.
-pub fn run(args: &RunArgs) -> anyhow::Result<()> {
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let Args { run: args, configuration_only } = args;
     crate::logging::start();
     milad_kernels::cpu::forced().map_err(Refused)?;
     let config = args.configuration()?;
@@ -19,6 +30,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     match &args.config {
         Some(path) => println!("configuration  {}: accepted", path.display()),
         None => println!("configuration  accepted"),
+    }
+    if *configuration_only {
+        return Ok(());
     }
 
     let model = Bundle::load(&settings.bundle)?.into_model(settings.network_threads)?;

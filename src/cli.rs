@@ -28,7 +28,7 @@ enum Command {
     /// The daemon (the default): frames in, predictions out. Without a configuration and a camera it plays a test card
     Run(Box<RunArgs>),
     /// Reads the configuration, loads the bundle, opens the camera: prints what would run. Exit status 78: refused
-    Check(Box<RunArgs>),
+    Check(Box<check::Args>),
     /// Shows results as they come: a screen in a terminal, plain lines elsewhere
     Watch(WatchArgs),
     /// Cameras with their formats, sizes, rates and stable names
@@ -75,7 +75,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("milad: {}", told(&error));
+            crate::logging::last_words(&told(&error));
             ExitCode::from(exit_code(&error))
         }
     }

@@ -18,6 +18,13 @@ pub fn start() {
     let _ = builder.try_init();
 }
 
+/// Why the program ends: with its name in a terminal, with the priority of an error in the journal.
+pub fn last_words(words: &str) {
+    let start = if stderr_is_journal() { "<3>" } else { "milad: " };
+    // Nobody may be left to read it.
+    let _ = writeln!(std::io::stderr().lock(), "{start}{words}");
+}
+
 /// The syslog priority of a log level (`sd-daemon(3)`).
 fn priority(level: log::Level) -> u8 {
     match level {

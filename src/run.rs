@@ -2,9 +2,10 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 
@@ -13,9 +14,11 @@ use crate::capture::supervisor::Supervisor;
 use crate::clock::monotonic_ns;
 use crate::config::Config;
 use crate::model::{Bundle, LoadReport, Model};
-use crate::pipeline::{self, Account, capture::Ended, publish::Publisher};
-use crate::publish::{Limits, Server, socket};
-use crate::service::{notify, reload, signals};
+use crate::pipeline::{self, Account, Pulses, capture::Ended, publish::Publisher};
+use crate::publish::socket::{self, ListeningSocket};
+use crate::publish::{Limits, Server};
+use crate::service::sockets::{self, Passed};
+use crate::service::{notify, reload, signals, watchdog::Watchdog};
 use crate::settings::{Refused, RunArgs, Settings};
 use crate::stop::Stop;
 use crate::telemetry::{Health, Metrics, http};
@@ -26,6 +29,7 @@ const STATUS_EVERY: Duration = Duration::from_secs(5);
 /// Runs the daemon until its source ends or it is told to stop.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     crate::logging::start();
+    let Passed { results, metrics: metrics_listener } = sockets::passed()?;
     if let Err(reason) = milad_kernels::cpu::forced() {
         return Err(Refused(reason).into());
     }
@@ -42,8 +46,22 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     metrics.model_info(&model.spec.name, &model.spec.sha256);
     metrics.keyframe_interval(interval.load(Ordering::Relaxed));
 
-    let listener = socket::bind(&settings.socket, settings.socket_mode, Some(settings.socket_group))?;
-    let metrics_address = serve_metrics(&config, &metrics, &health, &stop)?;
+    let passed_some = results.is_some();
+    let listener: ListeningSocket = match results {
+        Some(passed) => passed.into(),
+        None => socket::bind(&settings.socket, settings.socket_mode, Some(settings.socket_group))?,
+    };
+    let results_path = listener.address();
+    let metrics_listener = match metrics_listener {
+        Some(passed) => Some(passed),
+        None if passed_some => {
+            log::warn!("no metrics socket was passed: metrics are off (is milad-metrics.socket running?)");
+            None
+        }
+        None => bind_metrics(&config)?,
+    };
+    let metrics_address =
+        metrics_listener.map(|listener| serve_metrics(listener, &metrics, &health, &stop)).transpose()?;
     signals::handle(stop.clone(), reload::reloader(args.clone(), config.clone(), interval.clone(), metrics.clone()))
         .context("signals can't be handled")?;
 
@@ -61,12 +79,19 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         threads: config.threads.clone(),
     };
 
-    announce(&settings, &model, metrics_address);
+    announce(&settings, &model, &results_path, metrics_address);
+    let pulses = Pulses::default();
+    let mut watchdog = Watchdog::new(pulses.clone(), health.clone());
     notify::ready(&format!("serving {}, waiting for the first frame", settings.source));
-    let parts = pipeline::Parts { model, supervisor, publisher, account: account.clone(), stop: stop.clone() };
+    let parts = pipeline::Parts { model, supervisor, publisher, account: account.clone(), pulses, stop: stop.clone() };
     let running = pipeline::start(parts, options).context("the stages can't be started")?;
-    while !stop.wait(STATUS_EVERY) {
-        notify::status(&status_line(&account, &health));
+    let mut status_due = Instant::now() + STATUS_EVERY;
+    while !stop.wait(watchdog.pause(status_due.saturating_duration_since(Instant::now()))) {
+        watchdog.feed();
+        if Instant::now() >= status_due {
+            status_due += STATUS_EVERY;
+            notify::status(&status_line(&account, &health));
+        }
     }
     notify::stopping();
     let ended = running.wait(&stop);
@@ -105,24 +130,25 @@ pub fn networks(report: &LoadReport) -> String {
     )
 }
 
-/// Opens the metrics endpoint, where one is wanted. Returns where it really is.
-fn serve_metrics(
-    config: &Config,
-    metrics: &Metrics,
-    health: &Arc<Health>,
-    stop: &Stop,
-) -> anyhow::Result<Option<SocketAddr>> {
+/// Binds the metrics endpoint, where one is wanted.
+fn bind_metrics(config: &Config) -> anyhow::Result<Option<TcpListener>> {
     if config.metrics.listen == "off" {
         return Ok(None);
     }
     let wanted: SocketAddr = config.metrics.listen.parse().context("metrics.listen")?;
-    let listener = match TcpListener::bind(wanted) {
-        Ok(listener) => listener,
-        Err(error) => {
-            let advice = "choose another with --metrics ADDRESS:PORT, or --metrics off";
-            return Err(anyhow!("metrics can't be served on {wanted}: {error}; {advice}"));
-        }
-    };
+    TcpListener::bind(wanted).map(Some).map_err(|error| {
+        let advice = "choose another with --metrics ADDRESS:PORT, or --metrics off";
+        anyhow!("metrics can't be served on {wanted}: {error}; {advice}")
+    })
+}
+
+/// Serves metrics from now on. Returns where.
+fn serve_metrics(
+    listener: TcpListener,
+    metrics: &Metrics,
+    health: &Arc<Health>,
+    stop: &Stop,
+) -> anyhow::Result<SocketAddr> {
     let address = listener.local_addr().context("metrics address")?;
     let (metrics, health, stop) = (metrics.clone(), health.clone(), stop.clone());
     let serve = move || {
@@ -131,11 +157,11 @@ fn serve_metrics(
         }
     };
     std::thread::Builder::new().name("milad-metrics".to_owned()).spawn(serve).context("metrics thread")?;
-    Ok(Some(address))
+    Ok(address)
 }
 
 /// Tells the person at the terminal what plays and where to read it.
-fn announce(settings: &Settings, model: &Model, metrics: Option<SocketAddr>) {
+fn announce(settings: &Settings, model: &Model, results: &Path, metrics: Option<SocketAddr>) {
     if settings.source_was_chosen_here {
         log::info!("no source is configured: playing {}", settings.source);
     }
@@ -144,8 +170,8 @@ fn announce(settings: &Settings, model: &Model, metrics: Option<SocketAddr>) {
     let mut say = |line: String| drop(writeln!(out, "{line}"));
     let tasks: Vec<_> = model.spec.tasks.iter().map(|task| task.name.as_str()).collect();
     say(format!("playing  {} with bundle {} ({})", settings.source, model.spec.name, tasks.join(", ")));
-    say(format!("results  nc -U {}", settings.socket.display()));
-    say(format!("         milad watch --socket {}", settings.socket.display()));
+    say(format!("results  nc -U {}", results.display()));
+    say(format!("         milad watch --socket {}", results.display()));
     match metrics {
         Some(address) => say(format!("metrics  http://{address}/metrics")),
         None => say("metrics  off".to_owned()),

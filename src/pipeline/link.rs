@@ -8,6 +8,8 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use milad_handover::{Putter, Taker, mailbox};
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::pulse::StagePulse;
+
 /// What becomes of a value when the receiver is late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
@@ -61,7 +63,11 @@ pub struct LinkSender<T> {
 
 /// The receiving end.
 #[derive(Debug)]
-pub struct LinkReceiver<T>(Receiving<T>);
+pub struct LinkReceiver<T> {
+    way: Receiving<T>,
+    /// Of the stage that receives: it rests while it waits here, and is at work from value to value.
+    pulse: Option<StagePulse>,
+}
 
 /// Rings an event after each value, and when the sender is gone.
 #[derive(Debug)]
@@ -117,11 +123,14 @@ pub fn link<T: Send>(policy: Policy, event: Option<Event>) -> (LinkSender<T>, Li
             let (putter, taker) = mailbox();
             let (wake, woken) = bounded(1);
             let way = Sending::Mailbox { putter, wake };
-            (LinkSender { way, bell }, LinkReceiver(Receiving::Mailbox { taker, woken }))
+            (LinkSender { way, bell }, LinkReceiver { way: Receiving::Mailbox { taker, woken }, pulse: None })
         }
         Policy::Lossless => {
             let (sender, receiver) = bounded(1);
-            (LinkSender { way: Sending::Channel(sender), bell }, LinkReceiver(Receiving::Channel(receiver)))
+            (
+                LinkSender { way: Sending::Channel(sender), bell },
+                LinkReceiver { way: Receiving::Channel(receiver), pulse: None },
+            )
         }
     }
 }
@@ -147,9 +156,25 @@ impl<T: Send> LinkSender<T> {
 }
 
 impl<T: Send> LinkReceiver<T> {
+    /// The same link, whose receiving stage keeps `pulse`.
+    pub fn keeping(self, pulse: StagePulse) -> LinkReceiver<T> {
+        LinkReceiver { pulse: Some(pulse), ..self }
+    }
+
     /// Waits for the next value. `None` when the sender is gone and nothing is left.
     pub fn receive(&mut self) -> Option<T> {
-        match &mut self.0 {
+        if let Some(pulse) = &self.pulse {
+            pulse.rest();
+        }
+        let value = self.wait();
+        if let (Some(pulse), Some(_)) = (&self.pulse, &value) {
+            pulse.begin();
+        }
+        value
+    }
+
+    fn wait(&mut self) -> Option<T> {
+        match &mut self.way {
             Receiving::Mailbox { taker, woken } => loop {
                 if let Some(value) = taker.take() {
                     return Some(value);
@@ -165,7 +190,7 @@ impl<T: Send> LinkReceiver<T> {
 
     /// Looks for a value without waiting.
     pub fn try_receive(&mut self) -> Received<T> {
-        let state = match &mut self.0 {
+        let state = match &mut self.way {
             Receiving::Mailbox { taker, woken } => {
                 // The state of the channel first: a value put before the end is then still found. Every token is taken, for
                 // one may be of a value that was found before its token came, and would hide the end.

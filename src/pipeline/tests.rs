@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use milad_handover::mailbox;
@@ -16,6 +17,7 @@ use super::fast::FastStage;
 use super::frame::{KeyframeMark, Meta, Outcome, Prepared};
 use super::link::{LinkReceiver, LinkSender, Policy, Sent, link};
 use super::publish::Publisher;
+use super::pulse::Pulses;
 use super::slow::SlowStage;
 use super::synchronous::SynchronousStage;
 use super::{Options, Parts, start};
@@ -336,7 +338,7 @@ fn a_stop_does_not_wait_for_a_network_that_is_still_at_work() {
     let path = std::env::temp_dir().join(format!("milad-test-{}-endless", std::process::id()));
     let server = Server::new(socket::bind(&path, 0o600, None).unwrap(), Limits::default()).unwrap();
     let (account, stop) = (Arc::new(Account::new(Metrics::new())), Stop::new().unwrap());
-    let interval = Arc::new(AtomicU32::new(1));
+    let (interval, pulses) = (Arc::new(AtomicU32::new(1)), Pulses::default());
     let parts = Parts {
         model: Model {
             spec: super::publish_tests::spec(),
@@ -348,6 +350,7 @@ fn a_stop_does_not_wait_for_a_network_that_is_still_at_work() {
         supervisor: Supervisor::new("card:?rate=200&width=32&height=32".parse().unwrap(), Default::default()),
         publisher: Publisher { server, health: Default::default(), intrinsics: None, interval: interval.clone() },
         account: account.clone(),
+        pulses: pulses.clone(),
         stop: stop.clone(),
     };
     let options = Options {
@@ -361,6 +364,10 @@ fn a_stop_does_not_wait_for_a_network_that_is_still_at_work() {
     while account.summary().captured < 10 {
         std::thread::yield_now();
     }
+    while pulses.stuck(Duration::from_millis(50)).is_none() {
+        std::thread::yield_now();
+    }
+    assert_eq!(pulses.stuck(Duration::from_millis(50)).unwrap().stage, Stage::Slow, "the frames' way is at work too");
     stop.set();
     assert_eq!(pipeline.wait(&stop), Ended::Stopped);
     assert_eq!(account.summary().in_flight(), 0, "the frames' way does not lead through the slow network");

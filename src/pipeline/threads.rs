@@ -15,6 +15,7 @@ use super::fast::FastStage;
 use super::link::{Event, Policy, link};
 use super::prepare::PrepareStage;
 use super::publish::{PublishStage, Publisher};
+use super::pulse::Pulses;
 use super::slow::SlowStage;
 use super::synchronous::SynchronousStage;
 use crate::capture::supervisor::Supervisor;
@@ -22,6 +23,7 @@ use crate::config::Threads;
 use crate::model::Model;
 use crate::prepare::PrepareOptions;
 use crate::stop::Stop;
+use crate::telemetry::Stage;
 
 /// How the stages work together.
 #[derive(Debug, Clone)]
@@ -48,6 +50,8 @@ pub struct Parts {
     pub publisher: Publisher,
     /// Where frames are counted.
     pub account: Arc<Account>,
+    /// What each stage is doing, for the watchdog.
+    pub pulses: Pulses,
     /// Ends everything.
     pub stop: Stop,
 }
@@ -125,7 +129,7 @@ fn spawn<T: Send + 'static>(
 
 /// Starts one thread a stage. Fails when the system has no more threads or descriptors to give.
 pub fn start(parts: Parts, options: Options) -> io::Result<Pipeline> {
-    let Parts { model, supervisor, publisher, account, stop } = parts;
+    let Parts { model, supervisor, publisher, account, pulses, stop } = parts;
     let Model { spec, fast, slow, initial, .. } = model;
     let policy = if options.synchronous { Policy::Lossless } else { Policy::NewestWins };
     let Threads { capture_cores, fast_cores, slow_cores, publish_cores, .. } = options.threads;
@@ -142,13 +146,14 @@ pub fn start(parts: Parts, options: Options) -> io::Result<Pipeline> {
         notices: notice_sender,
         event: event.clone(),
         account: account.clone(),
+        pulse: pulses.of(Stage::Capture),
         stop: stop.clone(),
         frames: options.frames,
     };
     let prepare = PrepareStage {
         input: spec.input.clone(),
         options: options.prepare,
-        frames,
+        frames: frames.keeping(pulses.of(Stage::Prepare)),
         output: image_sender,
         account: account.clone(),
         stop: stop.clone(),
@@ -159,6 +164,7 @@ pub fn start(parts: Parts, options: Options) -> io::Result<Pipeline> {
         outcomes,
         notices,
         event,
+        pulse: pulses.of(Stage::Publish),
         account: account.clone(),
         stop: stop.clone(),
     };
@@ -167,6 +173,7 @@ pub fn start(parts: Parts, options: Options) -> io::Result<Pipeline> {
         spawn("publish", publish_cores, &stop, move || publish.run())?,
         spawn("prepare", fast_cores.clone(), &stop, move || prepare.run())?,
     ];
+    let images = images.keeping(pulses.of(Stage::Fast));
     if options.synchronous {
         let stage = SynchronousStage {
             fast,
@@ -181,6 +188,7 @@ pub fn start(parts: Parts, options: Options) -> io::Result<Pipeline> {
         others.push(spawn("networks", fast_cores, &stop, move || stage.run())?);
     } else {
         let (nominate, nominations) = link(Policy::NewestWins, None);
+        let nominations = nominations.keeping(pulses.of(Stage::Slow));
         let (memory_putter, memory_taker) = mailbox();
         let busy = Arc::new(AtomicBool::new(false));
         let fast = FastStage {

@@ -100,6 +100,12 @@ impl ListeningSocket {
         &self.listener
     }
 
+    /// Where clients find it; empty for a socket without a name in the file system.
+    pub fn address(&self) -> PathBuf {
+        let bound = self.listener.local_addr().ok();
+        bound.and_then(|address| address.as_pathname().map(Path::to_owned)).unwrap_or_default()
+    }
+
     /// Where it was bound; `None` when it was passed in.
     pub fn path(&self) -> Option<&Path> {
         self.bound.as_ref().map(|bound| bound.path.as_path())

@@ -12,6 +12,29 @@ pub fn status(status: &str) {
     tell(&[NotifyState::Status(status)]);
 }
 
+/// A configuration is being read again. [`reloaded`] follows, whatever came of it.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(error) => log::debug!("no clock for the service manager: {error}"),
+    }
+}
+
+/// The daemon is ready again after [`reloading`].
+pub fn reloaded() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// The stages make progress.
+pub fn watchdog() {
+    tell(&[NotifyState::Watchdog]);
+}
+
+/// They do not: the service manager is to act as if the watchdog's time were over.
+pub fn hanging(status: &str) {
+    tell(&[NotifyState::Status(status), NotifyState::WatchdogTrigger]);
+}
+
 /// The daemon is on its way out.
 pub fn stopping() {
     tell(&[NotifyState::Stopping]);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::notify;
 use crate::config::Config;
 use crate::settings::RunArgs;
 use crate::telemetry::Metrics;
@@ -23,32 +24,36 @@ pub fn reloader(
     interval: Arc<AtomicU32>,
     metrics: Metrics,
 ) -> impl FnMut() + Send + 'static {
-    move || match args.configuration() {
-        Ok(new) => {
-            let answers = answers(&in_force, &new);
-            if answers.is_empty() {
-                log::info!("reload: nothing differs from what is in force");
-            }
-            for (key, answer) in answers {
-                match answer {
-                    Answer::Applied => log::info!("reload: {key} applied"),
-                    Answer::NeedsRestart => {
-                        log::warn!("reload: {key} needs a restart (`milad check` tells whether it would be taken)")
+    move || {
+        notify::reloading();
+        match args.configuration() {
+            Ok(new) => {
+                let answers = answers(&in_force, &new);
+                if answers.is_empty() {
+                    log::info!("reload: nothing differs from what is in force");
+                }
+                for (key, answer) in answers {
+                    match answer {
+                        Answer::Applied => log::info!("reload: {key} applied"),
+                        Answer::NeedsRestart => {
+                            log::warn!("reload: {key} needs a restart (`milad check` tells whether it would be taken)")
+                        }
                     }
                 }
+                if let Some(frames) = new.keyframe.interval {
+                    interval.store(frames, Ordering::Relaxed);
+                    metrics.keyframe_interval(frames);
+                    // Only what is in force is remembered: a key that waits for a restart is answered again next time.
+                    in_force.keyframe.interval = Some(frames);
+                }
+                metrics.reload(true);
             }
-            if let Some(frames) = new.keyframe.interval {
-                interval.store(frames, Ordering::Relaxed);
-                metrics.keyframe_interval(frames);
-                // Only what is in force is remembered: a key that waits for a restart is answered again next time.
-                in_force.keyframe.interval = Some(frames);
+            Err(error) => {
+                log::error!("reload refused, nothing changed: {error}");
+                metrics.reload(false);
             }
-            metrics.reload(true);
         }
-        Err(error) => {
-            log::error!("reload refused, nothing changed: {error}");
-            metrics.reload(false);
-        }
+        notify::reloaded();
     }
 }
 

@@ -94,7 +94,12 @@ impl Health {
 
     /// Whether the pipeline makes progress: waiting for a camera is progress too, a frame that nobody gets done is not.
     pub fn alive(&self, now_ns: u64) -> bool {
-        now_ns.saturating_sub(self.progress_ns.load(Relaxed)) <= HANG.as_nanos() as u64
+        self.stalled_ns(now_ns) <= HANG.as_nanos() as u64
+    }
+
+    /// How long ago the pipeline last made progress, in nanoseconds.
+    pub fn stalled_ns(&self, now_ns: u64) -> u64 {
+        now_ns.saturating_sub(self.progress_ns.load(Relaxed))
     }
 
     /// Whether what clients get now is fresh.

@@ -13,7 +13,7 @@ use milad::config::Threads;
 use milad::model::engine::Image;
 use milad::model::{Fast, FastRun, Keys, Memory, Model, Prediction, RunError, Slow, SlowRun};
 use milad::pipeline::publish::Publisher;
-use milad::pipeline::{self, Account, Options, Parts};
+use milad::pipeline::{self, Account, Options, Parts, Pulses};
 use milad::prepare::PrepareOptions;
 use milad::publish::{Limits, Server, socket};
 use milad::stop::Stop;
@@ -86,6 +86,7 @@ fn run(synchronous: bool, stages: &[&str]) {
             interval: interval.clone(),
         },
         account: account.clone(),
+        pulses: Pulses::default(),
         stop: stop.clone(),
     };
     let options = Options {

@@ -1,0 +1,139 @@
+//! Sockets that the service manager passes: `results` and `metrics`, by the names in the `.socket` units.
+//!
+//! A socket under another name, or of another kind, is refused: a daemon that quietly binds its own beside it would be
+//! looked for in the wrong place.
+
+use std::fmt;
+use std::net::TcpListener;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+
+use rustix::net::{AddressFamily, SocketType, sockopt};
+
+use crate::settings::Refused;
+
+/// What was passed.
+#[derive(Debug, Default)]
+pub struct Passed {
+    /// `FileDescriptorName=results`: a listening Unix stream socket.
+    pub results: Option<UnixListener>,
+    /// `FileDescriptorName=metrics`: a listening TCP socket.
+    pub metrics: Option<TcpListener>,
+}
+
+/// The sockets passed to this process, each checked. To be called once, before anything else opens descriptors by number.
+pub fn passed() -> Result<Passed, Refused> {
+    let found = sd_notify::listen_fds_with_names().map_err(|error| {
+        Refused(format!("sockets were passed, but $LISTEN_FDS and $LISTEN_FDNAMES do not fit together: {error}"))
+    })?;
+    let mut passed = Passed::default();
+    for (fd, name) in found {
+        // SAFETY: the service manager opened this descriptor for this process ($LISTEN_PID is checked), and nobody else
+        // here has taken it: this is the only place that looks at $LISTEN_FDS, and it is called once.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        passed.take(&name, fd)?;
+    }
+    Ok(passed)
+}
+
+impl Passed {
+    fn take(&mut self, name: &str, fd: OwnedFd) -> Result<(), Refused> {
+        let kind = Kind::of(&fd);
+        let wrong = |expected: Kind| {
+            Err(Refused(format!(
+                "the socket passed as {name:?} is {kind}; expected {expected}: correct its .socket unit"
+            )))
+        };
+        let twice =
+            || Err(Refused(format!("two sockets were passed as {name:?}, expected one: correct the .socket unit")));
+        match name {
+            "results" if kind != Kind::UnixStream => wrong(Kind::UnixStream),
+            "results" if self.results.is_some() => twice(),
+            "results" => {
+                self.results = Some(UnixListener::from(fd));
+                Ok(())
+            }
+            "metrics" if kind != Kind::Tcp => wrong(Kind::Tcp),
+            "metrics" if self.metrics.is_some() => twice(),
+            "metrics" => {
+                self.metrics = Some(TcpListener::from(fd));
+                Ok(())
+            }
+            other => Err(Refused(format!(
+                "a socket was passed as {other:?}, expected \"results\" or \"metrics\": set FileDescriptorName= in its .socket unit"
+            ))),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    UnixStream,
+    Tcp,
+    Other,
+}
+
+impl Kind {
+    fn of(fd: &OwnedFd) -> Kind {
+        let listens = sockopt::socket_acceptconn(fd).unwrap_or(false);
+        let stream = sockopt::socket_type(fd).is_ok_and(|kind| kind == SocketType::STREAM);
+        match sockopt::socket_domain(fd) {
+            Ok(AddressFamily::UNIX) if listens && stream => Kind::UnixStream,
+            Ok(AddressFamily::INET | AddressFamily::INET6) if listens && stream => Kind::Tcp,
+            _ => Kind::Other,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::UnixStream => "a listening Unix stream socket",
+            Kind::Tcp => "a listening TCP socket",
+            Kind::Other => "no listening stream socket of the Unix or internet family",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+    use std::os::unix::net::UnixStream;
+
+    fn tcp() -> OwnedFd {
+        TcpListener::bind("127.0.0.1:0").unwrap().into()
+    }
+
+    #[test]
+    fn sockets_are_taken_by_name() {
+        let mut passed = Passed::default();
+        let path = std::env::temp_dir().join(format!("milad-passed-{}.sock", std::process::id()));
+        passed.take("results", UnixListener::bind(&path).unwrap().into()).unwrap();
+        passed.take("metrics", tcp()).unwrap();
+        std::fs::remove_file(path).unwrap();
+        assert!(passed.results.is_some() && passed.metrics.is_some());
+    }
+
+    #[test]
+    fn a_wrong_name_or_kind_is_refused_in_words() {
+        let refusal = |name: &str, fd: OwnedFd| Passed::default().take(name, fd).unwrap_err().to_string();
+        assert!(refusal("milad.socket", tcp()).contains("expected \"results\" or \"metrics\""));
+        let said = refusal("results", tcp());
+        assert!(said.contains("a listening TCP socket; expected a listening Unix stream socket"), "{said}");
+        let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert!(refusal("metrics", datagrams.into()).contains("expected a listening TCP socket"));
+        // Connected, not listening: Accept=yes in the unit.
+        let (one, _other) = UnixStream::pair().unwrap();
+        assert!(refusal("results", one.into()).contains("no listening stream socket"));
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert!(refusal("results", file.into()).contains("no listening stream socket"));
+    }
+
+    #[test]
+    fn two_of_one_name_are_refused() {
+        let mut passed = Passed::default();
+        passed.take("metrics", tcp()).unwrap();
+        assert!(passed.take("metrics", tcp()).unwrap_err().to_string().contains("two sockets"));
+    }
+}
