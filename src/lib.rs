@@ -19,6 +19,7 @@ pub mod npy;
 pub mod pipeline;
 pub mod prepare;
 pub mod publish;
+pub mod pulse;
 pub mod run;
 pub mod scene;
 pub mod seeds;

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
+use crate::pulse::rest_during;
+
 #[derive(Debug)]
 struct Inner {
     set: AtomicBool,
@@ -55,7 +57,7 @@ impl Stop {
             }
             let timeout = Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos() as _ };
             // EINTR and time-outs both lead back to the loop's own conditions.
-            let _ = poll(&mut [PollFd::new(&self.0.event, PollFlags::IN)], Some(&timeout));
+            let _ = rest_during(Some(left), || poll(&mut [PollFd::new(&self.0.event, PollFlags::IN)], Some(&timeout)));
         }
         true
     }

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::pool::{Pool, PooledBuffer};
 use super::y4m::{FRAME, Header, MAGIC, MAX_LINE, excerpt};
 use crate::clock::monotonic_ns;
+use crate::pulse::rest_during;
 use crate::stop::Stop;
 
 /// How far a call got.
@@ -216,7 +217,7 @@ fn ready(input: &OwnedFd, stop: &Stop, deadline: Instant) -> Result<Step<()>, St
         let timeout = Timespec::try_from(left).map_err(|_| "the deadline is too far away".to_owned())?;
         let stop_fd = stop.fd();
         let mut fds = [PollFd::from_borrowed_fd(input.as_fd(), PollFlags::IN), PollFd::new(&stop_fd, PollFlags::IN)];
-        match poll(&mut fds, Some(&timeout)) {
+        match rest_during(Some(left), || poll(&mut fds, Some(&timeout))) {
             Ok(0) => return Ok(Step::Silent),
             Ok(_) if fds[0].revents().contains(PollFlags::NVAL) => return Err("is closed".to_owned()),
             Ok(_) if !fds[0].revents().is_empty() => return Ok(Step::Done(())),

@@ -7,7 +7,6 @@ use crossbeam_channel::Sender;
 use super::account::Account;
 use super::link::{Event as Bell, LinkSender, Sent};
 use super::publish::Notice;
-use super::pulse::StagePulse;
 use super::throttle::Throttle;
 use crate::capture::frame::Frame;
 use crate::capture::supervisor::{Event, Supervisor};
@@ -28,8 +27,6 @@ pub struct CaptureStage {
     pub event: Bell,
     /// Where frames went.
     pub account: Arc<Account>,
-    /// Begun anew with each event: the source's own deadlines bound the wait for one.
-    pub pulse: StagePulse,
     /// Ends the stage.
     pub stop: Stop,
     /// Ends the stage after so many frames.
@@ -73,7 +70,6 @@ impl CaptureStage {
         let mut sequence = 0;
         let mut bad_frames = Throttle::default();
         loop {
-            self.pulse.begin();
             let event = self.supervisor.next(&self.stop);
             match (event, &mut epoch) {
                 (Event::Up(camera), _) => {

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use milad_handover::{Putter, Taker, mailbox};
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::pulse::StagePulse;
+use crate::pulse::rest_during;
 
 /// What becomes of a value when the receiver is late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,11 +63,7 @@ pub struct LinkSender<T> {
 
 /// The receiving end.
 #[derive(Debug)]
-pub struct LinkReceiver<T> {
-    way: Receiving<T>,
-    /// Of the stage that receives: it rests while it waits here, and is at work from value to value.
-    pulse: Option<StagePulse>,
-}
+pub struct LinkReceiver<T>(Receiving<T>);
 
 /// Rings an event after each value, and when the sender is gone.
 #[derive(Debug)]
@@ -123,14 +119,11 @@ pub fn link<T: Send>(policy: Policy, event: Option<Event>) -> (LinkSender<T>, Li
             let (putter, taker) = mailbox();
             let (wake, woken) = bounded(1);
             let way = Sending::Mailbox { putter, wake };
-            (LinkSender { way, bell }, LinkReceiver { way: Receiving::Mailbox { taker, woken }, pulse: None })
+            (LinkSender { way, bell }, LinkReceiver(Receiving::Mailbox { taker, woken }))
         }
         Policy::Lossless => {
             let (sender, receiver) = bounded(1);
-            (
-                LinkSender { way: Sending::Channel(sender), bell },
-                LinkReceiver { way: Receiving::Channel(receiver), pulse: None },
-            )
+            (LinkSender { way: Sending::Channel(sender), bell }, LinkReceiver(Receiving::Channel(receiver)))
         }
     }
 }
@@ -145,7 +138,7 @@ impl<T: Send> LinkSender<T> {
                 let _ = wake.try_send(());
                 replaced.map_or(Sent::Delivered, Sent::Replaced)
             }
-            Sending::Channel(sender) => match sender.send(value) {
+            Sending::Channel(sender) => match rest_during(None, || sender.send(value)) {
                 Ok(()) => Sent::Delivered,
                 Err(refused) => return Sent::Refused(refused.into_inner()),
             },
@@ -156,41 +149,25 @@ impl<T: Send> LinkSender<T> {
 }
 
 impl<T: Send> LinkReceiver<T> {
-    /// The same link, whose receiving stage keeps `pulse`.
-    pub fn keeping(self, pulse: StagePulse) -> LinkReceiver<T> {
-        LinkReceiver { pulse: Some(pulse), ..self }
-    }
-
     /// Waits for the next value. `None` when the sender is gone and nothing is left.
     pub fn receive(&mut self) -> Option<T> {
-        if let Some(pulse) = &self.pulse {
-            pulse.rest();
-        }
-        let value = self.wait();
-        if let (Some(pulse), Some(_)) = (&self.pulse, &value) {
-            pulse.begin();
-        }
-        value
-    }
-
-    fn wait(&mut self) -> Option<T> {
-        match &mut self.way {
+        match &mut self.0 {
             Receiving::Mailbox { taker, woken } => loop {
                 if let Some(value) = taker.take() {
                     return Some(value);
                 }
-                if woken.recv().is_err() {
+                if rest_during(None, || woken.recv()).is_err() {
                     // Closed: what was put before is in the mailbox by now.
                     return taker.take();
                 }
             },
-            Receiving::Channel(receiver) => receiver.recv().ok(),
+            Receiving::Channel(receiver) => rest_during(None, || receiver.recv()).ok(),
         }
     }
 
     /// Looks for a value without waiting.
     pub fn try_receive(&mut self) -> Received<T> {
-        let state = match &mut self.way {
+        let state = match &mut self.0 {
             Receiving::Mailbox { taker, woken } => {
                 // The state of the channel first: a value put before the end is then still found. Every token is taken, for
                 // one may be of a value that was found before its token came, and would hide the end.

@@ -28,7 +28,6 @@ pub mod prepare;
 pub mod publish;
 #[cfg(test)]
 mod publish_tests;
-pub mod pulse;
 pub mod slow;
 pub mod synchronous;
 #[cfg(test)]
@@ -38,5 +37,4 @@ mod throttle;
 
 pub use account::Account;
 pub use frame::{KeyframeMark, Meta, Outcome, Prepared};
-pub use pulse::{Pulses, Stuck};
 pub use threads::{Options, Parts, Pipeline, start};

@@ -12,7 +12,6 @@ use milad_client::{AccountMessage, CameraMessage, CameraState, Dropped, Keyframe
 use super::account::Account;
 use super::frame::Outcome;
 use super::link::{Event, LinkReceiver, Received};
-use super::pulse::StagePulse;
 use super::throttle::Throttle;
 use crate::capture::Camera;
 use crate::clock::monotonic_ns;
@@ -65,8 +64,6 @@ pub struct PublishStage {
     pub notices: Receiver<Notice>,
     /// Rung for outcomes and notices.
     pub event: Event,
-    /// At rest while it waits for clients and outcomes.
-    pub pulse: StagePulse,
     /// Where frames went.
     pub account: Arc<Account>,
     /// Lets what is still on its way fall. Set by this stage when it ends: nothing is left to do for the daemon then.
@@ -113,12 +110,10 @@ impl PublishStage {
         while !self.stop.is_set() {
             // Clients have their turn between any two results, however fast those come.
             let timeout = if more { Duration::ZERO } else { TICK };
-            self.pulse.rest();
             if let Err(error) = self.publisher.server.wait(self.event.fd(), self.stop.fd(), Some(timeout)) {
                 log::error!("the results socket can't be waited for: {error}");
                 break;
             }
-            self.pulse.begin();
             self.event.clear();
             self.tell_notices(&mut desk);
             match self.outcomes.try_receive() {

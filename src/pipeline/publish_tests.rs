@@ -15,7 +15,6 @@ use super::account::Account;
 use super::frame::{Meta, Outcome};
 use super::link::{Event, LinkSender, Policy, link};
 use super::publish::{Notice, PublishStage, Publisher};
-use super::pulse::Pulses;
 use super::tests::camera;
 use crate::model::{InputSpec, Prediction, Spec, TaskKind, TaskSpec};
 use crate::publish::{Limits, Server, socket};
@@ -85,7 +84,6 @@ impl Rig {
             outcomes: received,
             notices: told,
             event: event.clone(),
-            pulse: Pulses::default().of(Stage::Publish),
             account: account.clone(),
             stop: stop.clone(),
         };

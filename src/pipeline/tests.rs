@@ -17,7 +17,6 @@ use super::fast::FastStage;
 use super::frame::{KeyframeMark, Meta, Outcome, Prepared};
 use super::link::{LinkReceiver, LinkSender, Policy, Sent, link};
 use super::publish::Publisher;
-use super::pulse::Pulses;
 use super::slow::SlowStage;
 use super::synchronous::SynchronousStage;
 use super::{Options, Parts, start};
@@ -26,6 +25,7 @@ use crate::capture::{Camera, Encoding, StreamFormat};
 use crate::model::engine::Image;
 use crate::model::{Fast, FastRun, Keys, Memory, Model, Prediction, RunError, Slow, SlowRun};
 use crate::publish::{Limits, Server, socket};
+use crate::pulse::Pulses;
 use crate::stop::Stop;
 use crate::telemetry::{Cause, Metrics, Stage};
 

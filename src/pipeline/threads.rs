@@ -15,13 +15,13 @@ use super::fast::FastStage;
 use super::link::{Event, Policy, link};
 use super::prepare::PrepareStage;
 use super::publish::{PublishStage, Publisher};
-use super::pulse::Pulses;
 use super::slow::SlowStage;
 use super::synchronous::SynchronousStage;
 use crate::capture::supervisor::Supervisor;
 use crate::config::Threads;
 use crate::model::Model;
 use crate::prepare::PrepareOptions;
+use crate::pulse::Pulses;
 use crate::stop::Stop;
 use crate::telemetry::Stage;
 
@@ -56,8 +56,6 @@ pub struct Parts {
     pub stop: Stop,
 }
 
-/// The thread that gives way to all others.
-const SLOW: &str = "slow";
 /// How long a network may take to come to its end once the daemon stops: together with the rest, within a second.
 const PATIENCE: Duration = Duration::from_millis(600);
 
@@ -110,21 +108,31 @@ impl Drop for StopOnPanic {
     }
 }
 
-fn spawn<T: Send + 'static>(
-    name: &'static str,
-    cores: Option<Vec<usize>>,
-    stop: &Stop,
-    body: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<JoinHandle<T>> {
-    let guard = StopOnPanic(stop.clone());
-    std::thread::Builder::new().name(format!("milad-{name}")).spawn(move || {
-        let _guard = guard;
-        cores::pin(name, cores.as_deref());
-        if name != SLOW {
-            cores::be_prompt(name);
-        }
-        body()
-    })
+/// Starts stages: each a thread of its own, on its cores, watched, and none left running without the others.
+struct Stages {
+    pulses: Pulses,
+    stop: Stop,
+}
+
+impl Stages {
+    fn spawn<T: Send + 'static>(
+        &self,
+        stage: Stage,
+        cores: Option<Vec<usize>>,
+        body: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<JoinHandle<T>> {
+        let (guard, pulses, name) = (StopOnPanic(self.stop.clone()), self.pulses.clone(), stage.name());
+        std::thread::Builder::new().name(format!("milad-{name}")).spawn(move || {
+            let _guard = guard;
+            pulses.keep(stage);
+            cores::pin(name, cores.as_deref());
+            match stage {
+                Stage::Slow => cores::give_way(),
+                _ => cores::be_prompt(name),
+            }
+            body()
+        })
+    }
 }
 
 /// Starts one thread a stage. Fails when the system has no more threads or descriptors to give.
@@ -146,14 +154,13 @@ pub fn start(parts: Parts, options: Options) -> io::Result<Pipeline> {
         notices: notice_sender,
         event: event.clone(),
         account: account.clone(),
-        pulse: pulses.of(Stage::Capture),
         stop: stop.clone(),
         frames: options.frames,
     };
     let prepare = PrepareStage {
         input: spec.input.clone(),
         options: options.prepare,
-        frames: frames.keeping(pulses.of(Stage::Prepare)),
+        frames,
         output: image_sender,
         account: account.clone(),
         stop: stop.clone(),
@@ -164,16 +171,15 @@ pub fn start(parts: Parts, options: Options) -> io::Result<Pipeline> {
         outcomes,
         notices,
         event,
-        pulse: pulses.of(Stage::Publish),
         account: account.clone(),
         stop: stop.clone(),
     };
 
+    let stages = Stages { pulses, stop: stop.clone() };
     let mut others = vec![
-        spawn("publish", publish_cores, &stop, move || publish.run())?,
-        spawn("prepare", fast_cores.clone(), &stop, move || prepare.run())?,
+        stages.spawn(Stage::Publish, publish_cores, move || publish.run())?,
+        stages.spawn(Stage::Prepare, fast_cores.clone(), move || prepare.run())?,
     ];
-    let images = images.keeping(pulses.of(Stage::Fast));
     if options.synchronous {
         let stage = SynchronousStage {
             fast,
@@ -185,10 +191,9 @@ pub fn start(parts: Parts, options: Options) -> io::Result<Pipeline> {
             account,
             stop: stop.clone(),
         };
-        others.push(spawn("networks", fast_cores, &stop, move || stage.run())?);
+        others.push(stages.spawn(Stage::Fast, fast_cores, move || stage.run())?);
     } else {
         let (nominate, nominations) = link(Policy::NewestWins, None);
-        let nominations = nominations.keeping(pulses.of(Stage::Slow));
         let (memory_putter, memory_taker) = mailbox();
         let busy = Arc::new(AtomicBool::new(false));
         let fast = FastStage {
@@ -204,12 +209,9 @@ pub fn start(parts: Parts, options: Options) -> io::Result<Pipeline> {
             stop: stop.clone(),
         };
         let slow = SlowStage { network: slow, nominations, memories: memory_putter, busy, account, stop: stop.clone() };
-        others.push(spawn("fast", fast_cores, &stop, move || fast.run())?);
-        others.push(spawn(SLOW, slow_cores, &stop, move || {
-            cores::give_way();
-            slow.run();
-        })?);
+        others.push(stages.spawn(Stage::Fast, fast_cores, move || fast.run())?);
+        others.push(stages.spawn(Stage::Slow, slow_cores, move || slow.run())?);
     }
-    let capture = spawn("capture", capture_cores, &stop, move || capture.run())?;
+    let capture = stages.spawn(Stage::Capture, capture_cores, move || capture.run())?;
     Ok(Pipeline { capture, others })
 }

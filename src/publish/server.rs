@@ -19,6 +19,7 @@ use super::plane::{IMAGE_TASK, Plane};
 use super::shared::Ring;
 use super::socket::ListeningSocket;
 use crate::clock;
+use crate::pulse::rest_during;
 use crate::telemetry::Metrics;
 
 /// Descriptors that are polled beside the clients: wake, stop, listener.
@@ -255,7 +256,7 @@ impl Server {
                     _ => PollFd::from_borrowed_fd(stop, PollFlags::IN),
                 });
             let used = fds.get_mut(..OTHERS + self.clients.len()).unwrap_or_default();
-            match poll(used, timeout.as_ref()) {
+            match rest_during(left, || poll(used, timeout.as_ref())) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use super::notify;
 use crate::clock::monotonic_ns;
-use crate::pipeline::{Pulses, Stuck};
+use crate::pulse::{Pulses, Stuck};
 use crate::telemetry::Health;
 
 /// A piece of work may take this share of the watchdog's time: what is left is enough to say why before the end.
 const SHARE: u32 = 2;
+/// Stages look around once a second while nothing comes: less time than this would call that hanging.
+const SHORTEST: Duration = Duration::from_secs(4);
 /// The watchdog is fed this many times within its time.
 const FEEDS: u32 = 4;
 
@@ -25,7 +27,15 @@ pub struct Watchdog {
 impl Watchdog {
     /// As `$WATCHDOG_USEC` and `$WATCHDOG_PID` say.
     pub fn new(pulses: Pulses, health: Arc<Health>) -> Watchdog {
-        Watchdog { time: sd_notify::watchdog_enabled(), pulses, health, starved: false }
+        let time = sd_notify::watchdog_enabled();
+        if let Some(time) = time.filter(|time| *time < SHORTEST) {
+            log::warn!(
+                "WatchdogSec is {:.1} s: with less than {} s a daemon that waits looks hung",
+                time.as_secs_f64(),
+                SHORTEST.as_secs()
+            );
+        }
+        Watchdog { time, pulses, health, starved: false }
     }
 
     /// How long to wait until [`Watchdog::feed`] is due again, at most.
@@ -67,6 +77,7 @@ impl Watchdog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pulse::rest_during;
     use crate::telemetry::Stage;
 
     #[test]
@@ -83,16 +94,16 @@ mod tests {
         let pulses = Pulses::default();
         let health = Arc::new(Health::default());
         let watchdog = Watchdog { time: None, pulses: pulses.clone(), health: health.clone(), starved: false };
-        let slow = pulses.of(Stage::Slow);
-        slow.begin();
+        pulses.keep(Stage::Slow);
         std::thread::sleep(Duration::from_millis(3));
         health.progress(monotonic_ns());
         assert_eq!(watchdog.complaint(Duration::from_secs(60)), None);
         let said = watchdog.complaint(Duration::from_millis(2)).unwrap();
         assert!(said.starts_with("stage slow has been at one piece of work for 0.0 s"), "{said}");
-        slow.rest();
-        std::thread::sleep(Duration::from_millis(3));
-        let said = watchdog.complaint(Duration::from_millis(2)).unwrap();
+        let said = rest_during(None, || {
+            std::thread::sleep(Duration::from_millis(3));
+            watchdog.complaint(Duration::from_millis(2)).unwrap()
+        });
         assert!(said.starts_with("captured frames have been waiting for an answer"), "{said}");
     }
 }

@@ -13,9 +13,10 @@ use milad::config::Threads;
 use milad::model::engine::Image;
 use milad::model::{Fast, FastRun, Keys, Memory, Model, Prediction, RunError, Slow, SlowRun};
 use milad::pipeline::publish::Publisher;
-use milad::pipeline::{self, Account, Options, Parts, Pulses};
+use milad::pipeline::{self, Account, Options, Parts};
 use milad::prepare::PrepareOptions;
 use milad::publish::{Limits, Server, socket};
+use milad::pulse::Pulses;
 use milad::stop::Stop;
 use milad::telemetry::{Health, Metrics};
 

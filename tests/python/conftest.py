@@ -1,6 +1,7 @@
 """Where things are. Nothing is built here: MILAD_BIN names the program, or else it is the workspace's release build."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = ROOT / "tests" / "bundles"
 sys.path.insert(0, str(ROOT / "models" / "recipe"))
+
+
+def needs(tool: str) -> None:
+    """Skips a test where `tool` is missing; in CI, where everything is installed, that is a failure."""
+    if shutil.which(tool) is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{tool} is not installed")
 
 
 @pytest.fixture(scope="session")

@@ -180,23 +180,24 @@ def hold():
 @pytest.mark.parametrize("stage", ["capture", "prepare", "fast", "publish"])
 def test_the_watchdog_is_fed_until_a_stage_hangs(milad, tmp_path, hold, stage):
     arguments = ["--socket", tmp_path / "results.sock", "--metrics", "off"]
-    with Manager(milad, tmp_path, {}, arguments, watchdog_us=1_000_000) as manager:
+    with Manager(milad, tmp_path, {}, arguments, watchdog_us=4_000_000) as manager:
         manager.notice("READY=1")
-        for _ in range(4):
+        for _ in range(2):
             manager.notice("WATCHDOG=1")
         hold(manager.process.pid, f"milad-{stage}")
         said = manager.notice("WATCHDOG=trigger")["STATUS"]
         # Where it was stopped is chance: at work it is named; at rest, its frames tell.
-        at_rest = "captured frames have been waiting for an answer" if stage != "capture" else "never"
+        at_rest = "captured frames have been waiting for an answer"
         assert re.match(rf"(stage {stage} has been at one piece of work|{at_rest}) for \d+\.\d s", said), said
+        assert stage != "capture" or at_rest not in said, "capture always has a time to be back"
         assert said in manager.said()
 
 
 def test_a_daemon_that_waits_for_its_camera_is_fed(milad, tmp_path):
     arguments = ["--socket", tmp_path / "results.sock", "--metrics", "off"]
-    with Manager(milad, tmp_path, {}, arguments, 1_000_000, "v4l2:/dev/video99") as manager:
+    with Manager(milad, tmp_path, {}, arguments, 4_000_000, "v4l2:/dev/video99") as manager:
         ready = manager.notice("READY=1")
         assert "video99" in ready["STATUS"]
-        for _ in range(12):
+        for _ in range(6):
             assert manager.notice("WATCHDOG=") == {"WATCHDOG": "1"}
         assert manager.process.poll() is None

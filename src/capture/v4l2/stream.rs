@@ -19,6 +19,7 @@ use super::negotiate::Granted;
 use super::time::{Counter, Stamp, stamp_source};
 use super::{errors, ioctl};
 use crate::clock::monotonic_ns;
+use crate::pulse::rest_during;
 use crate::stop::Stop;
 
 /// The driver needs one buffer to fill and one to go on with.
@@ -29,6 +30,8 @@ const COPIES: usize = 4;
 const FIRST_FRAME: Duration = Duration::from_secs(5);
 /// No camera in order is silent for longer, and for longer than [`INTERVALS`] of its own.
 const SILENCE: Duration = Duration::from_secs(2);
+/// How often the end is looked for while every buffer is lent out.
+const RETURN: Duration = Duration::from_millis(50);
 /// Automatic exposure in the dark stretches the interval several times.
 const INTERVALS: u32 = 20;
 
@@ -116,7 +119,7 @@ impl Stream {
             }
             if !self.with_driver.contains(&true) {
                 // Everything is lent out: nothing can come, and that is no fault of the camera.
-                if let Ok(index) = self.returned.recv_timeout(Duration::from_millis(50)) {
+                if let Ok(index) = rest_during(Some(RETURN), || self.returned.recv_timeout(RETURN)) {
                     self.queue(index)?;
                 }
                 since_ns = monotonic_ns();
@@ -167,7 +170,8 @@ impl Stream {
         let pollfd = |fd, events| libc::pollfd { fd, events, revents: 0 };
         let mut fds = [pollfd(self.device.fd(), libc::POLLIN), pollfd(stop.fd().as_fd().as_raw_fd(), libc::POLLIN)];
         // SAFETY: two pollfds that live as long as the call. libc's and not rustix's poll: see `ioctl.rs`.
-        let ready = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
+        let ready =
+            rest_during(Some(left), || unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) });
         if ready < 0 {
             let error = std::io::Error::last_os_error();
             return match error.kind() {
