@@ -197,6 +197,12 @@ class Config:
     world: str = "street"
     width: int = 256
     height: int = 128
+    interval: int = 5
+    """Frames from keyframe to keyframe that the bundle states."""
+    calibration: int = 96
+    """Frames that quantisation sees."""
+    evaluate_clips: int = 8
+    """Tuning clips that stage evaluate runs."""
     data: Data = field(default_factory=Data)
     augment: Augment = field(default_factory=Augment)
     losses: Losses = field(default_factory=Losses)

@@ -58,9 +58,9 @@ class Fusion(nn.Module):
             h = h + self.brought(brought)
         whole = None
         if self.motion is not None:
-            h = h + self.motion(torch.cat([4 * offset, confidence], 1))
+            h = h + self.motion(torch.cat([offset, confidence], 1))
             linear = [(offset * self.places[:, i : i + 1]).mean((2, 3)) for i in range(2)]
-            whole = self.moments(4 * torch.cat([offset.mean((2, 3)), *linear], 1))
+            whole = self.moments(torch.cat([offset.mean((2, 3)), *linear], 1))
         if self.age is not None and age is not None:
             aged = self.age(age / 10)
             whole = aged if whole is None else whole + aged
@@ -106,7 +106,12 @@ class FastNetwork(nn.Module):
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """By the names of docs/BUNDLE.md: one frame, memory [T, C, H, W]."""
         own, skip = self.encoder(inputs["image"])
-        memory = {name: tensor.unsqueeze(0) for name, tensor in inputs.items() if name != "image"}
+        exported = torch.onnx.is_in_onnx_export() and isinstance(self.propagation, Attention)
+        memory = {
+            name: tensor if exported and name != "age" else tensor.unsqueeze(0)  # the attention's node has no batch: memory goes straight in
+            for name, tensor in inputs.items()
+            if name != "image"
+        }
         outputs, _ = self.answer(own, skip, *(memory.get(name) for name in ("key.shared", "value.shared", "valid", "age")))
         if self.propagation is not None and self.sizes.keys == "fast" and self.propagation.has_keys:
             outputs["next.key.shared"] = self.propagation.key(own)

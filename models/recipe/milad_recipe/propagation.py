@@ -48,7 +48,7 @@ class Attention(nn.Module):
         query = self.query(own)
         a = self.attention
         if torch.onnx.is_in_onnx_export():
-            y, confidence = a(query, key[0], value[0], valid[0], outputs=2)
+            y, confidence = a(query, key, value, valid, outputs=2)
             return y[:, :-2], y[:, -2:] - confidence * self.places, confidence
         y, confidence, cells = dense_attention(query, key, value[:, :, :-2], a.bias, a.null, valid, a.radius, a.heads, a.scale)
         return y, cells / CELLS, confidence

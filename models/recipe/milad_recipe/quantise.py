@@ -1,6 +1,7 @@
 """From a float network to its QDQ form: uint8 activations, int8 weights per channel, by onnxruntime's static quantiser.
 
 The attention stays float: it is no operator that the quantiser knows, so neither its inputs nor its outputs get a scale of their own.
+So do the parts that `float_parts` names: few and cheap, but their numbers need more than 8 bits.
 """
 
 import logging
@@ -18,6 +19,7 @@ from onnxruntime.quantization.quant_utils import save_and_reload_model_with_shap
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from . import export
+from .ila import OP_TYPE
 
 
 class _Samples(CalibrationDataReader):
@@ -28,8 +30,11 @@ class _Samples(CalibrationDataReader):
         return next(self._samples, None)
 
 
-def quantise(model: bytes, samples: Iterable[dict[str, np.ndarray]], name: str) -> bytes:
-    """`model` as `export` wrote it; `samples` are its inputs by name, as many as calibration shall see."""
+def quantise(model: bytes, samples: Iterable[dict[str, np.ndarray]], name: str, float_parts: tuple[str, ...] = ()) -> bytes:
+    """`model` as `export` wrote it; `samples` are its inputs by name, as many as calibration shall see.
+
+    `float_parts`: names of outputs or weights. The node that gives or uses each stays float, with all before it, back to an attention node or to
+    a network's convolution."""
     kinds = sorted({*QLinearOpsRegistry, *QDQRegistry})
     inferred = save_and_reload_model_with_shape_infer(onnx.load_from_string(model))
     with tempfile.TemporaryDirectory() as folder:
@@ -49,7 +54,7 @@ def quantise(model: bytes, samples: Iterable[dict[str, np.ndarray]], name: str) 
         activation_qType=QuantType.QUInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
         nodes_to_quantize=[],
-        nodes_to_exclude=[],
+        nodes_to_exclude=_kept_float(inferred.graph, float_parts),
         op_types_to_quantize=kinds,
         extra_options={},
     )
@@ -60,6 +65,20 @@ def quantise(model: bytes, samples: Iterable[dict[str, np.ndarray]], name: str) 
     finally:
         logging.getLogger().setLevel(level)
     return export.finish(quantiser.model.model, name)
+
+
+def _kept_float(graph: onnx.GraphProto, parts: tuple[str, ...]) -> list[str]:
+    """Names of the nodes that `float_parts` means."""
+    producers = {value: node for node in graph.node for value in node.output}
+    waiting = [node for node in graph.node if set(parts) & {*node.input, *node.output}]
+    kept: list[str] = []
+    while waiting:
+        node = waiting.pop()
+        if node.name not in kept:
+            kept.append(node.name)
+            before = [producers[value] for value in node.input if value in producers]
+            waiting += [other for other in before if other.op_type not in (OP_TYPE, "Conv", "Relu")]
+    return kept
 
 
 def _rounded(low, high) -> TensorData:

@@ -14,12 +14,12 @@ STRIDE = 8
 """Of the feature that attention carries."""
 
 
-CELLS = 8
+CELLS = 4
 """Of the stride-8 map, that one unit of `coordinates` stands for."""
 
 
 def coordinates(height: int, width: int) -> Tensor:
-    """[1, 2, H, W]: column, then row, from the middle of the map: within ±2 for 16×32."""
+    """[1, 2, H, W]: column, then row, from the middle of the map: within ±4 for 16×32."""
     columns = (torch.arange(width) - (width - 1) / 2) / CELLS
     rows = (torch.arange(height) - (height - 1) / 2) / CELLS
     return torch.stack([columns.expand(height, width), rows[:, None].expand(height, width)])[None]

@@ -50,7 +50,7 @@ def _render(config: Config, out: Path, low: int, high: int) -> None:
     if program is None:
         raise RecipeError("expected the program milad in MILAD_BIN or on the PATH, found neither; build it with cargo build --release and set MILAD_BIN")
     command = [program, "scene", "--world", config.world, "--seeds", f"{low}..{high}", "--frames", str(config.data.frames)]
-    command += ["--packed", "--out", str(out), "--jobs", str(team.cores())]
+    command += ["--width", str(config.width), "--height", str(config.height), "--packed", "--out", str(out), "--jobs", str(team.cores())]
     try:
         done = subprocess.run(command, capture_output=True, text=True)
     except OSError as error:

@@ -1,0 +1,81 @@
+"""Stage export: a bundle of the quantised networks, and beside it one of the float networks to compare with. Each appears whole or not at all."""
+
+import json
+import shutil
+from pathlib import Path
+
+from . import bundle, macs, stage_fast
+from .bundle import Description, Task
+from .config import Config, RecipeError
+from .data import MEAN, STD
+from .stage_quantise_fast import slow_file
+from .worlds import CLASSES, FRAME_INTERVAL_S
+
+KINDS = {"bundle": "int8", "bundle-float": "float"}
+"""Folder in the work folder → which files go into it."""
+
+_CARD = """
+Segmentation, depth and surface normals from one camera, for `milad`.
+
+- **Trained on rendered scenes** (world `{world}`, {samples} pictures drawn from seeds {low} to {high}), never on a real picture. Not for real streets or rooms,
+  not for driving, and not for anything where a wrong answer hurts: train on your own data first.
+- {width}×{height} pixels, {fps:.0f} frames/s, a keyframe every {interval} frames. Depth in metres up to {far:g}; what is farther, the sky too, is about {far:g}.
+- Multiply-accumulates: slow network {slow:.0f} million a keyframe, fast network {fast:.1f} million a frame ({ratio:.1f} times fewer). Both {kind}.
+- Classes: {classes}.
+- How good it is, on seeds that neither training nor tuning saw: `models/RESULTS.md`.
+"""
+
+
+def description(config: Config, work: Path, kind: str, files: dict[str, bytes]) -> Description:
+    """bundle.toml and CARD.md."""
+    width, height, classes = config.width, config.height, CLASSES[config.world]
+    tasks = (
+        Task("segmentation", "segmentation", width, height, classes=classes),
+        Task("depth", "depth", width, height, encoding="log"),
+        Task("normals", "normals", width, height),
+    )
+    slow, fast = (macs.count(files[name]) / 1e6 for name in ("slow", "fast"))
+    card = _CARD.format(
+        world=config.world, samples=f"{config.slow.training.samples:,}", low=config.data.train[0], high=config.data.train[1] - 1, width=width,
+        height=height, fps=1 / FRAME_INTERVAL_S, interval=config.interval, far=config.data.far, slow=slow, fast=fast, ratio=slow / fast,
+        kind=kind, classes=", ".join(name for name, _ in classes),
+    )  # fmt: skip
+    return Description(
+        name=config.name,
+        trained_on=f"rendered scenes ({config.world})",
+        frame_interval_s=FRAME_INTERVAL_S,
+        keyframe_interval=config.interval,
+        width=width,
+        height=height,
+        tasks=tasks,
+        intrinsics=intrinsics(config, work),
+        mean=MEAN,
+        std=STD,
+        card=card,
+    )
+
+
+def intrinsics(config: Config, work: Path) -> tuple[float, float, float, float] | None:
+    """The mean over some training clips of what their camera.json says, or None where they say nothing."""
+    found = []
+    for path in sorted((work / "data" / config.world).glob("*/camera.json"))[:64]:
+        given = json.loads(path.read_text(encoding="utf-8")).get("intrinsics")
+        if given is not None:
+            found.append([float(given[name]) for name in ("fx", "fy", "cx", "cy")] if isinstance(given, dict) else [float(x) for x in given])
+    return tuple(round(sum(column) / len(found), 3) for column in zip(*found)) if found else None
+
+
+def run(config: Config, work: Path) -> None:
+    """Writes both bundles."""
+    for name, kind in KINDS.items():
+        paths = {"slow": slow_file(config, work, kind), "fast": stage_fast.folder(work) / f"fast-{kind}.onnx"}
+        for network, path in paths.items():
+            if not path.is_file():
+                raise RecipeError(f"{path}: expected the {kind} {network} network, found no such file; run --stage quantise-{network} first")
+        files = {network: path.read_bytes() for network, path in paths.items()}
+        partial, place = work / f".{name}.partial", work / name
+        shutil.rmtree(partial, ignore_errors=True)
+        bundle.write(partial, description(config, work, kind, files), files)
+        shutil.rmtree(place, ignore_errors=True)
+        partial.rename(place)
+        print(f"{place}: {sum(len(data) for data in files.values()) / 1e6:.2f} MB")

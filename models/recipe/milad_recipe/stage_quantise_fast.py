@@ -1,0 +1,91 @@
+"""Stage quantise-fast: the trained fast network as an ONNX file, and in int8. Attention, motion and age stay float.
+
+Where the slow network gives the keys, its files are written anew with the projection that this stage's network learned for them.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from . import checkpoint, export, quantise, stage_data, stage_fast, stage_quantise_slow, stage_slow
+from .blocks import fold
+from .config import Config
+from .data import Clip, Reader
+from .fast import FastNetwork
+from .progress import Bar
+
+FLOAT_PARTS = ("fusion.motion.weight", "fusion.moments.weight", "fusion.age.weight")
+
+
+class SlowWithKeys(nn.Module):
+    """The slow network with the attention's key projection behind it."""
+
+    def __init__(self, slow: nn.Module, key: nn.Module):
+        super().__init__()
+        self.slow, self.key = slow, key
+
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        outputs = self.slow(inputs)
+        outputs["key.shared"] = self.key(outputs["value.shared"][:, :-2])
+        return outputs
+
+
+def run(config: Config, work: Path) -> None:
+    """Writes fast-float.onnx and fast-int8.onnx, and the slow network's files where they gain a key."""
+    bar = Bar("quantise-fast")
+    network = fold(stage_fast.trained(config, work))
+    folder = stage_fast.folder(work)
+    if network.propagation is not None and network.propagation.has_keys and config.fast.sizes.keys == "slow":
+        with_keys = SlowWithKeys(fold(stage_slow.trained(config, work)), network.propagation.key)
+        stage_quantise_slow.write(config, work, with_keys, folder)
+    image = {"image": torch.zeros(1, 3, config.height, config.width)}
+    files = {"fast-float": export.export(network, image | network.memory_inputs(), "fast")}
+    bar.show(0.3, "calibrating")
+    clips = list(stage_data.opened(config, work, config.data.train).values())
+    files["fast-int8"] = quantise.quantise(files["fast-float"], samples(config, work, network, clips), "fast", FLOAT_PARTS)
+    for name, data in files.items():
+        checkpoint.write(folder / f"{name}.onnx", lambda partial, data=data: partial.write_bytes(data))
+    bar.show(1.0, ", ".join(f"{name} {len(data) / 1e6:.2f} MB" for name, data in files.items()), last=True)
+
+
+def slow_file(config: Config, work: Path, kind: str) -> Path:
+    """The slow network's file that goes with the fast one; `kind` is `float` or `int8`."""
+    own = stage_fast.folder(work) / f"slow-{kind}.onnx"
+    return own if config.fast.sizes.keys == "slow" and own.is_file() else stage_slow.folder(work) / f"slow-{kind}.onnx"
+
+
+@torch.no_grad()
+def samples(config: Config, work: Path, network: FastNetwork, clips: list[Clip]):
+    """Inputs of the fast network: frames with a keyframe's memory, as old as in training, an eighth of them without."""
+    from .sequence import session
+
+    slow = session(slow_file(config, work, "int8"))
+    reader, random = Reader(config, [9], config.augment), np.random.Generator(np.random.PCG64(10))
+    empty = {name: torch.zeros_like(example).numpy() for name, example in network.memory_inputs().items()}
+    for count in range(config.calibration):
+        clip = clips[random.integers(len(clips))]
+        age = int(random.integers(1, min(config.fast.ages.far, len(clip) - 1) + 1))
+        key = int(random.integers(len(clip) - age))
+        looks = reader.looks(1)
+        now, then = (np.ascontiguousarray(reader.images([(clip, number)], looks).numpy()) for number in (key + age, key))
+        memory = dict(empty)
+        if "age" in memory:
+            memory["age"] = np.full_like(memory["age"], -1)
+        if count % 8 and empty:
+            memory["value.shared"] = memory["value.shared"].copy()
+            memory["value.shared"][0] = slow.run(["value.shared"], {"image": then})[0][0]
+            memory["valid"] = np.eye(1, len(memory["valid"]), dtype=np.float32)[0]
+            if "age" in memory:
+                memory["age"][0] = age
+            if "key.shared" in memory:
+                memory["key.shared"] = memory["key.shared"].copy()
+                memory["key.shared"][0] = _key(network, slow, then)
+        yield {"image": now} | memory
+
+
+def _key(network: FastNetwork, slow, image: np.ndarray) -> np.ndarray:
+    if network.sizes.keys == "slow":
+        return slow.run(["key.shared"], {"image": image})[0][0]
+    return network.propagation.key(network.encoder(torch.from_numpy(image))[0])[0].numpy()
