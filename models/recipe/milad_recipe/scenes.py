@@ -25,21 +25,27 @@ def program() -> str:
     return found
 
 
-def folder(world: str, seeds: Sequence[int], frames: int, work: Path) -> Path:
-    """Where these clips are kept, no others beside them; rendered now as far as they are not there."""
+def place(world: str, seeds: Sequence[int], frames: int, work: Path) -> Path:
+    """Where these clips are kept, no others beside them. Remove it when the renderer has changed."""
+    return work / "scenes" / f"{world}-{seeds[0]}-{seeds[1]}-{frames}"
+
+
+def folder(world: str, seeds: Sequence[int], frames: int, work: Path, jobs: int = 1) -> Path:
+    """That place, with the clips rendered as far as they were not there."""
     first, end = seeds
     if not 0 <= first < end:
         raise RecipeError(f"seeds first < end are expected, found {first}..{end}; name at least one")
-    place = work / "scenes" / f"{world}-{first}-{end}-{frames}"
-    if not all((place / f"{seed:07}").is_dir() for seed in range(first, end)):
-        command = [program(), "scene", "--world", world, "--seeds", f"{first}..{end}", "--frames", str(frames), "--out", str(place)]
+    out = place(world, seeds, frames, work)
+    if not all((out / f"{seed:07}").is_dir() for seed in range(first, end)):
+        command = [program(), "scene", "--world", world, "--seeds", f"{first}..{end}", "--frames", str(frames), "--out", str(out)]
+        command += ["--jobs", str(jobs)]
         done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
         if done.returncode:
             raise RecipeError(f"{' '.join(command)}: expected it to render clips, found status {done.returncode}: {done.stderr.strip()[-500:]}; run it by hand")
-    return place
+    return out
 
 
 def rendered(world: str, seeds: Sequence[int], frames: int, work: Path) -> list[Clip]:
     """Clips of the seeds first ≤ s < end, in order."""
-    place = folder(world, seeds, frames, work)
-    return [FolderClip(place / f"{seed:07}", f"{seed:07}") for seed in range(*seeds)]
+    out = folder(world, seeds, frames, work)
+    return [FolderClip(out / f"{seed:07}", f"{seed:07}") for seed in range(*seeds)]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from .plan import OPERATING, Plan, Row, World, float_rows, main_rows
-from .tables import KINDS, main, number, ratios, table
+from .tables import DASH, KINDS, main, number, ratios, table
 
 SLOW = {"street": {"segmentation": 80.0, "depth": 0.12, "normals": 14.5}}
 """World → what the slow network is to reach by itself."""
@@ -71,11 +71,11 @@ def _rivals(plan: Plan, world: World, find: Callable, at: tuple[int, int]) -> li
     lines = []
     for name, found in rivals.items():
         words = f"interval {at[0]}, latency {at[1]}: better than {name} on every task"
-        if not own or not found:
-            lines.append((words, "3 of 3", "–", None))
+        a, b = (main(entry and entry["tasks"]) for entry in (own, found))
+        if None in (*a.values(), *b.values()):
+            lines.append((words, "3 of 3", DASH, None))
             continue
-        a, b = main(own["tasks"]), main(found["tasks"])
-        won = [WORDS[task] for task in KINDS if None not in (a[task], b[task]) and a[task] != b[task] and _better(task, a[task], b[task])]
+        won = [WORDS[task] for task in KINDS if a[task] != b[task] and _better(task, a[task], b[task])]
         lines.append((words, "3 of 3", f"{len(won)} of 3" + (f" ({', '.join(won)})" if 0 < len(won) < 3 else ""), len(won) == 3))
     return lines
 

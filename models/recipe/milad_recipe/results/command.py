@@ -36,9 +36,9 @@ def run(arguments) -> int:
 def measure(plan: Plan, work: Path, jobs: int) -> None:
     """Every row whose bundle is there and that is not measured yet."""
     wanted = [row for row in plans.all_rows(plan) if rows.there(row)]
+    for world in sorted({row.world for row in wanted}):
+        scenes.folder(world, plan.seeds, plan.frames, work, jobs)
     missing = [row for row in wanted if rows.kept(plan, row, work) is None]
-    for world in sorted({row.world for row in missing}):
-        scenes.folder(world, plan.seeds, plan.frames, work)
     bar, done = Bar("results"), len(wanted) - len(missing)
     bar.show(done / max(len(wanted), 1), f"{done} of {len(wanted)} rows", last=not missing)
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -59,7 +59,12 @@ def _world(plan: Plan, world: World, find: Find, states: Callable, pictures: Cal
     parts += _adversary(world, find, states)
     strip = pictures(f"{world.name}-strip")
     if strip:
-        parts.append(f"### Pictures\n\nOne row a frame, ages as given; truth, slow network, MILA and copy at interval 10, latency 4.\n\n![{world.name}]({strip})\n")
+        interval, latency = OPERATING[-1]
+        words = (
+            f"Two frames of the first clip, with the youngest and the oldest keyframe at interval {interval}, latency {latency}. On the left the "
+            "picture, the keyframe's picture, and MILA's wrong classes in red."
+        )
+        parts.append(f"### Pictures\n\n{words}\n\n![{world.name}]({strip})\n")
     return parts
 
 

@@ -29,7 +29,7 @@ def by_age(plan: Plan, world: World, find: Find) -> dict:
     rows = main_rows(plan, world, world.name, *OPERATING[-1])
     for mode in ("slow", "fast"):
         points[mode] = _ages([find(rows[mode])])
-    return {"points": points, "axis": "age of the keyframe, frames", "log": False, "line": set(points)}
+    return {"points": points, "axis": "age of the keyframe, frames", "line": set(points)}
 
 
 def _ages(found: list[dict | None]) -> list[tuple[float, dict]]:
@@ -48,7 +48,7 @@ def against_macs(plan: Plan, world: World, find: Find) -> dict:
             found = find(row)
             if found:
                 points.setdefault(name.split("-")[0], []).append((found["macs"]["mean"] / 1e9, main(found["tasks"])))
-    return {"points": points, "axis": "GMAC a frame", "log": True, "line": {"plain", "mila", "copy", "warping"}}
+    return {"points": points, "axis": "GMAC a frame", "line": {"plain", "mila", "copy", "warping"}}
 
 
 def _draw(panels: dict, file: Path) -> None:
@@ -65,8 +65,6 @@ def _draw(panels: dict, file: Path) -> None:
                 style = "-" if name in panels["line"] else ""
                 axis.plot(*zip(*pairs), style, marker="o", markersize=4, color=COLOURS[name], label=NAMES[name])
         axis.set(xlabel=panels["axis"], title=heading + (" (more is better)" if task == "segmentation" else " (less is better)"))
-        if panels["log"]:
-            axis.set_xscale("log")
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize=8)
     # Without it the file would tell the version that drew it.

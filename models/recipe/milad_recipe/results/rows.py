@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import scenes
 from ..evaluate import evaluate
 from . import engine
 from .plan import Plan, Row
@@ -18,13 +19,14 @@ FORMAT = 1
 """Of the kept files: another number measures everything anew."""
 
 
-def digest(plan: Plan, row: Row) -> str:
-    """Of all that a row's figures depend on, the renderer and the programs apart."""
+def digest(plan: Plan, row: Row, work: Path) -> str:
+    """Of all that a row's figures depend on, the programs apart; of the clips, the first truth and the camera stand for all."""
     said = [FORMAT, plan.seeds, plan.frames, row.world, row.mode, row.interval, row.latency, row.engine, row.states]
     whole = hashlib.sha256(json.dumps(said).encode())
-    for name in ("bundle.toml", "slow.onnx", "fast.onnx"):
-        file = row.bundle / name
-        whole.update(name.encode() + (hashlib.sha256(file.read_bytes()).digest() if file.is_file() else b"none"))
+    clip = scenes.place(row.world, plan.seeds, plan.frames, work) / f"{plan.seeds[0]:07}"
+    files = [row.bundle / name for name in ("bundle.toml", "slow.onnx", "fast.onnx")] + [clip / "camera.json", clip / "000000.depth.npy"]
+    for file in files:
+        whole.update(file.name.encode() + (hashlib.sha256(file.read_bytes()).digest() if file.is_file() else b"none"))
     return whole.hexdigest()
 
 
@@ -41,7 +43,7 @@ def kept(plan: Plan, row: Row, work: Path) -> dict | None:
         found = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
         return None
-    return found if found.get("digest") == digest(plan, row) else None
+    return found if found.get("digest") == digest(plan, row, work) else None
 
 
 def there(row: Row) -> bool:
@@ -59,9 +61,9 @@ def measure(plan: Plan, row: Row, work: Path) -> dict:
     config = {"mode": row.mode, "interval": row.interval, "latency": row.latency, "world": row.world}
     config |= {"seeds": plan.seeds, "frames": plan.frames} | ({"states": _file(work, row, "npy")} if row.states else {})
     found = (engine.evaluate if row.engine == "milad" else evaluate)(row.bundle, config, work)
-    found |= {"label": row.label, "digest": digest(plan, row)}
+    found |= {"label": row.label, "digest": digest(plan, row, work)}
     unfinished = file.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    unfinished.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     os.replace(unfinished, file)
     return found
 

@@ -1,0 +1,262 @@
+"""RESULTS.md: what is in it, that it is the same from the same rows, that measuring goes on where it was, and that nothing is made up."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from conftest import BUNDLES
+from milad_recipe.config import RecipeError
+from milad_recipe.metrics import Quality, delta_mtl
+from milad_recipe.results import aims, command, document, engine, plan as plans, plots, rows
+from milad_recipe.results.tables import KINDS, number, ratio_cells
+
+PLAN = """
+seeds = [2_000_000, 2_000_004]
+frames = 20
+engine = "onnxruntime"
+latencies = [0, 2]
+
+[street]
+bundle = "{bundle}"
+shifted = "street-shifted"
+float = "whole"
+plain = {{ "0.28" = "plain-28", "0.18" = "plain-18" }}
+warping = "warping"
+[street.adversary]
+"without" = ["a0", "a1"]
+"weight 0.005" = ["b0"]
+"""
+
+
+@pytest.fixture
+def plan(tmp_path):
+    file = tmp_path / "plan.toml"
+    file.write_text(PLAN.format(bundle=tmp_path / "shipped"))
+    return plans.load(file, tmp_path / "work")
+
+
+def _figures(miou, abs_rel, mean):
+    return {
+        "segmentation": {"miou": miou},
+        "depth": {"abs_rel": abs_rel, "rmse": 3.0, "delta": 90.0},
+        "normals": {"mean": mean, "median": 9.0, "within_11.25": 50.0, "within_22.5": 70.0, "within_30": 80.0},
+    }
+
+
+FIGURES = {"slow": (82.0, 0.1, 14.0), "mila": (80.0, 0.105, 14.35), "copy": (55.0, 0.2, 21.0), "fast": (70.0, 0.18, 18.0)}
+FIGURES |= {"plain": (78.0, 0.12, 15.0), "warping": (80.5, 0.106, 14.4), "float": (82.4, 0.1, 14.0), "adversary": (79.0, 0.11, 15.0)}
+MACS = {"slow": 1.8e9, "mila": 0.5e9, "copy": 0.36e9, "fast": 0.14e9, "plain": 0.5e9, "warping": 0.52e9}
+
+
+def _found(row):
+    name = row.key.split("-")[0]
+    figures = _figures(*FIGURES[name])
+    return {
+        "tasks": figures, "other_frames": figures, "streaming": figures, "ages": {str(row.latency): figures, str(row.latency + 1): figures},
+        "consistency": 88.0, "classes": {"segmentation": {"road": 95.0, "sky": None}}, "clips": 4, "frames": 72,
+        "macs": {"slow": 1.8e9, "fast": 1.4e8, "mean": MACS.get(name, 0.5e9)},
+    }  # fmt: skip
+
+
+def _states(row):
+    random = np.random.default_rng(len(str(row.bundle)) + ord(str(row.bundle)[-1]))
+    clips = []
+    for _ in range(4):
+        quality = Quality(KINDS, 2)
+        truth = {"segmentation": random.integers(0, 2, (4, 5)).astype(np.uint8), "depth": random.uniform(1, 9, (4, 5)).astype(np.float32)}
+        truth["normals"] = np.broadcast_to(np.array([0, 0, -1], np.float32)[:, None, None], (3, 4, 5))
+        quality.add({"segmentation": truth["segmentation"], "depth": truth["depth"] * 1.1, "normals": truth["normals"]}, truth)
+        clips.append(quality.state())
+    return np.stack(clips)
+
+
+def _text(plan, find, pictures=lambda name: None):
+    return document.text(plan, find, _states, pictures)
+
+
+def test_the_document_says_what_was_measured(plan):
+    text = _text(plan, _found, lambda name: f"results/{name}.png")
+    assert text == _text(plan, _found, lambda name: f"results/{name}.png")
+    assert "4 clips of 20 frames, seeds 2000000 to 2000003" in text
+    assert "| **MILA as shipped** | 80.0 | 0.105 | 14.35 | 0.500 | 97.6 | 1.05 | 1.02 | 72.2 | −3.3 |" in text
+    assert "### Interval 10, latency 4, shifted: never trained on" in text
+    assert "| slow network, mIoU | ≥ 80 | 82.0 | met |" in text
+    assert "| interval 5, latency 2: mIoU of the slow network's | ≥ 0.97 × | 0.976 | met |" in text
+    assert "| interval 10, latency 4: MACs of the slow network's | ≤ 0.2 × | 0.278 | **not met** |" in text
+    assert "| interval 5, latency 2: better than flow warping on every task | 3 of 3 | 2 of 3 (AbsRel, normals) | **not met** |" in text
+    assert "better than the plain network of equal mean cost on every task | 3 of 3 | 3 of 3 | met |" in text
+    assert "| slow network: mIoU that int8 costs | ≤ 0.5 | 0.40 | met |" in text
+    assert "![street: quality against MACs](results/street-macs.png)" in text and "(results/street-strip.png)" in text
+    assert "| weight 0.005, seed 1 |" in text and "[0.00, 0.00]" in text
+    for world in plan.worlds:
+        assert str(world.bundle.parent) not in text
+
+
+def test_what_was_not_measured_is_said_to_be_so(plan):
+    nothing = _text(plan, lambda row: None)
+    assert "| met |" not in nothing and "not met" not in nothing and "not measured" in nothing and ".png" not in nothing
+    assert "| **MILA as shipped** (not measured) | – | – | – | – |" in nothing
+    without = _text(plan, lambda row: None if row.key.startswith(("plain", "adversary", "float")) else _found(row))
+    assert "| plain network on every frame, 0.28 of slow's MACs (not measured) | – |" in without
+    assert "better than the plain network of equal mean cost on every task | 3 of 3 | – | not measured |" in without
+    assert "### Adversarial alignment\n\nNot measured." in without and "int8 against float" not in without
+
+
+def test_ratios_are_to_the_slow_network_on_the_same_frames(plan):
+    world = plan.worlds[0]
+    for at in plans.OPERATING:
+        table = plans.main_rows(plan, world, "street", *at)
+        assert {(row.interval, row.latency) for row in table.values()} == {at}
+        assert {row.world for row in table.values()} == {"street"}
+    found, base = _found(table["mila"]), _found(table["slow"])
+    main = {"segmentation": 80.0, "depth": 0.105, "normals": 14.35}
+    delta = delta_mtl(main, {"segmentation": 82.0, "depth": 0.1, "normals": 14.0}, KINDS)
+    assert ratio_cells(found, base) == ["97.6", "1.05", "1.02", "72.2", number(delta, 1, sign=True)]
+    assert ratio_cells(found, None) == ["–"] * 5
+
+
+def test_aims_of_an_unknown_world_are_the_ratios_alone(plan):
+    other = plans.World("garden", plan.worlds[0].bundle)
+    assert "slow network, mIoU" not in "".join(aims.section(plan, other, _found))
+
+
+@pytest.mark.parametrize("value, digits, text", [(None, 1, "–"), (float("nan"), 1, "–"), (-0.04, 1, "0.0"), (-1.25, 2, "−1.25"), (3.0, 1, "3.0")])
+def test_numbers(value, digits, text):
+    assert number(value, digits) == text
+
+
+@pytest.mark.parametrize(
+    "old, new, words",
+    [
+        ("2_000_000,", "1_999_999,", ["reporting seeds", "2000000", "1999999"]),
+        ('"onnxruntime"', '"tract"', ["engine", "'tract'"]),
+        ("frames = 20\n", "", ["`frames`"]),
+        ("warping =", "wraping =", ["street", "wraping", "warping"]),
+        ("bundle = ", "bundel = ", ["street", "bundle"]),
+        ("[street]", "[street", ["expected TOML"]),
+    ],
+)
+def test_a_wrong_plan_is_one_sentence(tmp_path, old, new, words):
+    file = tmp_path / "plan.toml"
+    text = PLAN.format(bundle="x")
+    assert old in text
+    file.write_text(text.replace(old, new))
+    with pytest.raises(RecipeError) as error:
+        plans.load(file, tmp_path)
+    assert "expected" in str(error.value) and "found" in str(error.value) and "\n" not in str(error.value)
+    assert all(word in str(error.value) for word in words), error.value
+    with pytest.raises(RecipeError, match="found"):
+        plans.load(tmp_path / "nothing.toml", tmp_path)
+
+
+@pytest.fixture
+def counted(plan, monkeypatch):
+    """A plan whose shipped bundle alone is there, and the rows that are measured, by a stand-in."""
+    shutil.copytree(BUNDLES / "plain", plan.worlds[0].bundle)
+    done = []
+
+    def evaluate(bundle, config, work):
+        done.append((config["world"], config["mode"], config["interval"], config["latency"]))
+        return _found(plans.Row(config["mode"], "", config["world"], bundle, config["mode"], config["interval"], config["latency"]))
+
+    monkeypatch.setattr(rows, "evaluate", evaluate)
+    return done
+
+
+def test_measuring_goes_on_where_it_was(plan, counted, tmp_path):
+    work = tmp_path / "work"
+    wanted = [row for row in plans.all_rows(plan) if rows.there(row)]
+    assert len({(row.world, row.key) for row in wanted}) == len(wanted) > 10
+    for row in wanted[:5]:
+        rows.measure(plan, row, work)
+    assert len(counted) == 5
+    unfinished = work / "results" / wanted[5].world / f"{wanted[5].key}.json"
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.write_text('{"tasks": {')
+    for row in wanted:
+        rows.measure(plan, row, work)
+    assert len(counted) == len(wanted)
+    assert all(rows.kept(plan, row, work) == rows.measure(plan, row, work) for row in wanted) and len(counted) == len(wanted)
+    # Another network: everything of it is measured anew.
+    (plan.worlds[0].bundle / "fast.onnx").write_bytes((BUNDLES / "fast-keys" / "fast.onnx").read_bytes())
+    assert not any(rows.kept(plan, row, work) for row in wanted)
+
+
+def test_the_command_writes_what_is_there(plan, counted, tmp_path):
+    work, out = tmp_path / "work", tmp_path / "out"
+    for row in plans.all_rows(plan):
+        if rows.there(row):
+            rows.measure(plan, row, work)
+    command.write(plan, work, out)
+    text = (out / "RESULTS.md").read_text()
+    assert "| **MILA as shipped** | 80.0 | 0.105 | 14.35 |" in text and "flow warping in ILA's place (not measured)" in text
+    assert sorted(path.name for path in out.iterdir()) == ["RESULTS.md"]
+
+
+def test_plots_are_the_same_bytes_every_time(plan, tmp_path):
+    pytest.importorskip("matplotlib")
+    made = []
+    for name in ("a", "b"):
+        folder = tmp_path / name
+        folder.mkdir()
+        assert plots.draw(plan, plan.worlds[0], _found, folder) == ["street-age", "street-macs"]
+        made.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert made[0] == made[1] and len(made[0]) == 2
+    assert plots.draw(plan, plan.worlds[0], lambda row: None, tmp_path) == []
+    ages = plots.by_age(plan, plan.worlds[0], _found)["points"]["mila"]
+    assert [age for age, _ in ages] == [0, 1, 2, 3]
+
+
+def test_a_report_of_milad_eval_is_brought_to_the_same_table():
+    quality = {
+        "frames": 9,
+        "tasks": [
+            {"name": "segmentation", "kind": "segmentation", "pixels": 5, "miou": 0.5, "classes": [{"name": "road", "iou": 0.25, "predicted": [1]}]},
+            {"name": "depth", "kind": "depth", "pixels": 5, "abs_rel": 0.1, "rmse_m": 2.0, "within_1_25": 0.9},
+            {"name": "normals", "kind": "normals", "pixels": 0, "mean_deg": None, "median_deg": None, "within_11_25_deg": None,
+             "within_22_5_deg": None, "within_30_deg": None},
+            {"name": "features", "kind": "raw"},
+        ],
+    }  # fmt: skip
+    report = {"bundle": "street", "mode": "mila", "interval": 5, "latency": 2, "depth_cap_m": 80.0, "clips": 1, "frames": 12, "scored_frames": 9}
+    report |= {"all": quality, "non_key": quality, "streaming": quality, "by_age": [quality | {"age": 3}]}
+    report |= {"consistency": [{"task": "segmentation", "pixels": 4, "miou": 0.75}]}
+    report |= {"cost": {"slow_macs": 10, "fast_macs": 2, "prelude_macs": 0, "macs_per_frame": 4.0, "ratio": 0.4}}
+    found = engine.converted(json.loads(json.dumps(report)))
+    assert found["tasks"]["segmentation"] == {"miou": 50.0} and found["tasks"]["depth"] == {"abs_rel": 0.1, "rmse": 2.0, "delta": 90.0}
+    assert found["ages"]["3"]["normals"]["mean"] is None and "features" not in found["tasks"]
+    assert found["classes"] == {"segmentation": {"road": 25.0}} and found["consistency"] == 75.0 and found["frames"] == 9
+    assert found["macs"] == {"slow": 10, "fast": 2, "mean": 4.0}
+
+
+def test_a_strip_shows_truth_and_answers_in_the_bundles_colours(tmp_path):
+    from PIL import Image
+
+    from milad_recipe.datasets import open_clips
+    from milad_recipe.pictures import pictures
+    from milad_recipe.results import strips
+    from milad_recipe.sequence import Networks
+
+    frames, (height, width) = 24, (32, 64)
+    folder = tmp_path / "clips" / "0000001"
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(7)
+    arrays = {"rgb": pictures(height, width, frames), "class": random.integers(0, 4, (frames, height, width)).astype(np.uint8)}
+    arrays |= {"depth": np.full((frames, height, width), 9, np.float16), "normals": np.zeros((frames, 3, height, width), np.int8)}
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    (clip,) = open_clips(f"packed:{tmp_path / 'clips'}")
+    strips.strip(BUNDLES / "plain", clip, tmp_path / "strip.png")
+    sheet = np.asarray(Image.open(tmp_path / "strip.png"))
+    step, top = width + strips.MARGIN, strips.HEADER
+    assert sheet.shape == (top + 6 * (height + strips.MARGIN), 5 * step, 3)
+    # Frames 14 and 23; three rows each; the second column is truth, the first of the second row the keyframe's picture.
+    classes = Networks(BUNDLES / "plain").tasks[0]["classes"]
+    colours = np.array([list(bytes.fromhex(entry["color"][1:])) for entry in classes], np.uint8)
+    for i, frame in enumerate((14, 23)):
+        row = top + 3 * i * (height + strips.MARGIN)
+        assert np.array_equal(sheet[row : row + height, step : step + width], colours[arrays["class"][frame]])
+        row += height + strips.MARGIN
+        assert np.array_equal(sheet[row : row + height, :width], arrays["rgb"][10])
