@@ -11,7 +11,7 @@ const GRID: usize = 96;
 /// Points further than this along the camera's axis are lit, metres.
 const FAR: f32 = 75.0;
 /// Cells along each side of a face of a lamp's cube.
-const FACE: usize = 8;
+const FACE: usize = 16;
 
 /// A body that throws shadows, in camera axes.
 #[derive(Clone, Copy)]
@@ -87,6 +87,8 @@ struct SunGrid {
 #[derive(Default)]
 struct LampCube {
     centre: Vec3,
+    /// Squared least distance of each caster from the lamp.
+    nearest: Vec<f32>,
     lists: Lists,
 }
 
@@ -222,19 +224,21 @@ impl SunGrid {
 impl LampCube {
     fn build(&mut self, casters: &[Caster], centre: Vec3, reach: f32) {
         self.centre = centre;
-        let cells = 6 * FACE * FACE;
-        self.lists.build(cells, casters.len(), |item| {
+        self.nearest.clear();
+        self.nearest.extend(casters.iter().map(|caster| {
+            let local = caster.axes.undo(centre - caster.centre);
+            let out = |at: f32, half: f32| (at.abs() - half).max(0.0);
+            let (x, y, z) = (out(local.x, caster.half.x), out(local.y, caster.half.y), out(local.z, caster.half.z));
+            x * x + y * y + z * z
+        }));
+        let nearest = &self.nearest;
+        self.lists.build(6 * FACE * FACE, casters.len(), |item| {
             let caster = &casters[item];
-            let (to, radius) = (caster.centre - centre, caster.half.length());
-            let distance = to.length();
-            let out = distance - radius > reach;
-            // Every direction of a cell is within this of its middle: half the diagonal of the widest cell.
-            let spread = 1.5 / FACE as f32;
-            let sine = if distance > radius { radius / distance } else { 1.0 };
-            (0..if out { 0 } else { cells }).filter(move |&cell| {
-                // |unit(to) − middle| is at most the angle between them.
-                let chord = (to * (1.0 / distance.max(1e-6)) - middle(cell)).length();
-                distance <= radius * 1.2 || chord <= sine * 1.6 + spread
+            let seen = nearest[item] < reach * reach;
+            let corners = corners(caster.half, &caster.axes, caster.centre - centre);
+            (0..if seen { 6 } else { 0 }).flat_map(move |face| {
+                let [x0, x1, y0, y1] = cells_on_face(&corners, face);
+                (y0..y1).flat_map(move |y| (x0..x1).map(move |x| (face * FACE + y) * FACE + x))
             })
         });
     }
@@ -242,7 +246,11 @@ impl LampCube {
     #[inline]
     fn blocked(&self, casters: &[Caster], p: Vec3) -> bool {
         let d = p - self.centre;
+        let distance = d.dot(d);
         self.lists.of(cell_of(d)).iter().any(|&index| {
+            if self.nearest[index as usize] > distance {
+                return false;
+            }
             let caster = &casters[index as usize];
             // From the point towards the lamp; the lamp's own body, around it, does not count.
             let t = intersect::hit(&caster.shape, caster.axes.undo(p - caster.centre), caster.axes.undo(-d), 0.0);
@@ -251,33 +259,64 @@ impl LampCube {
     }
 }
 
+/// A point as a face of the cube sees it: along the face's axis, and across.
+#[inline]
+fn on_face(p: Vec3, face: usize) -> (f32, f32, f32) {
+    let sign = if face % 2 == 0 { 1.0 } else { -1.0 };
+    match face / 2 {
+        0 => (p.x * sign, p.y, p.z),
+        1 => (p.y * sign, p.x, p.z),
+        _ => (p.z * sign, p.x, p.y),
+    }
+}
+
+/// The cells of a face that a box with these corners may cover: columns from and to, rows from and to (without the last).
+fn cells_on_face(corners: &[Vec3; 8], face: usize) -> [usize; 4] {
+    // Nearer along the axis than this the bounds are clipped.
+    const LEAST: f32 = 0.01;
+    let seen = corners.map(|corner| on_face(corner, face));
+    let mut bounds = [f32::INFINITY, f32::NEG_INFINITY, f32::INFINITY, f32::NEG_INFINITY];
+    let mut add = |m: f32, u: f32, v: f32| {
+        let (u, v) = (u / m, v / m);
+        bounds = [bounds[0].min(u), bounds[1].max(u), bounds[2].min(v), bounds[3].max(v)];
+    };
+    for i in 0..8usize {
+        let a = seen[i];
+        if a.0 >= LEAST {
+            add(a.0, a.1, a.2);
+        }
+        for bit in [1usize, 2, 4] {
+            let b = seen[i | bit];
+            if i & bit == 0 && (a.0 < LEAST) != (b.0 < LEAST) {
+                let t = (LEAST - a.0) / (b.0 - a.0);
+                add(LEAST, a.1 + (b.1 - a.1) * t, a.2 + (b.2 - a.2) * t);
+            }
+        }
+    }
+    if bounds[0] > 1.0 || bounds[1] < -1.0 || bounds[2] > 1.0 || bounds[3] < -1.0 {
+        return [0; 4];
+    }
+    let cell = |w: f32| ((w * 0.5 + 0.5) * FACE as f32).clamp(0.0, FACE as f32 - 1.0) as usize;
+    // A little wider, against rounding.
+    let wide = 1e-4;
+    [cell(bounds[0] - wide), cell(bounds[1] + wide) + 1, cell(bounds[2] - wide), cell(bounds[3] + wide) + 1]
+}
+
 /// The cell of a lamp's cube that a direction falls into.
 #[inline]
 fn cell_of(d: Vec3) -> usize {
     let (x, y, z) = (d.x.abs(), d.y.abs(), d.z.abs());
-    let (face, major, u, v) = if x >= y && x >= z {
-        (usize::from(d.x < 0.0), x, d.y, d.z)
+    let face = if x >= y && x >= z {
+        usize::from(d.x < 0.0)
     } else if y >= z {
-        (2 + usize::from(d.y < 0.0), y, d.x, d.z)
+        2 + usize::from(d.y < 0.0)
     } else {
-        (4 + usize::from(d.z < 0.0), z, d.x, d.y)
+        4 + usize::from(d.z < 0.0)
     };
+    let (major, u, v) = on_face(d, face);
     let scale = FACE as f32 * 0.5;
     let at = |w: f32| (((w / major.max(1e-9)) * scale + scale).clamp(0.0, FACE as f32 - 1.0)) as usize;
     (face * FACE + at(v)) * FACE + at(u)
-}
-
-/// The unit direction of a cell's middle.
-fn middle(cell: usize) -> Vec3 {
-    let (face, v, u) = (cell / (FACE * FACE), cell / FACE % FACE, cell % FACE);
-    let at = |i: usize| (i as f32 + 0.5) / (FACE as f32 * 0.5) - 1.0;
-    let (u, v) = (at(u), at(v));
-    let sign = if face % 2 == 0 { 1.0 } else { -1.0 };
-    match face / 2 {
-        0 => v3(sign, u, v).unit(),
-        1 => v3(u, sign, v).unit(),
-        _ => v3(u, v, sign).unit(),
-    }
 }
 
 #[cfg(test)]
