@@ -3,6 +3,7 @@
 //! Once warm it allocates nothing per result: blocks and queues are reused, and polled descriptors lie on the stack.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,6 +66,8 @@ pub struct Server {
     /// Maps in shared memory, while somebody wants them.
     ring: Option<Ring>,
     rings: u64,
+    /// Of the next maps in shared memory.
+    generation: NonZeroU32,
     connections: u64,
     paused_until: u64,
 }
@@ -92,6 +95,7 @@ impl Server {
             blocks: Vec::new(),
             ring: None,
             rings: 0,
+            generation: NonZeroU32::MIN,
             connections: 0,
             paused_until: 0,
         })
@@ -180,7 +184,9 @@ impl Server {
             self.rings += 1;
             self.ring = Some(Ring::new(result.epoch, self.rings));
         }
-        self.ring.as_mut().map(|ring| ring.write(planes, wanted, |task| block::name(result, task)))
+        let generation = self.generation;
+        self.generation = generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        self.ring.as_mut().map(|ring| ring.write(planes, wanted, generation, |task| block::name(result, task)))
     }
 
     /// Sends a line to all clients that want to know where frames go.

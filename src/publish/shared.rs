@@ -40,7 +40,6 @@ pub struct Ring {
     /// Tells one ring from another: an epoch may have several, should its maps change their size.
     serial: u64,
     next: usize,
-    generation: NonZeroU32,
     planes: Vec<RingPlane>,
     /// Tasks whose plane could not be made: said once, not tried again.
     failed: TaskMask,
@@ -57,8 +56,7 @@ struct RingPlane {
 impl Ring {
     /// Without any plane yet.
     pub fn new(epoch: u64, serial: u64) -> Ring {
-        let generation = NonZeroU32::MIN;
-        Ring { epoch, serial, next: 0, generation, planes: Vec::new(), failed: 0, scratch: Vec::new() }
+        Ring { epoch, serial, next: 0, planes: Vec::new(), failed: 0, scratch: Vec::new() }
     }
 
     /// Which ring it is.
@@ -78,17 +76,17 @@ impl Ring {
             })
     }
 
-    /// Writes the `wanted` ones of `planes` into the next slot. `name` tells a task's name by its number.
+    /// Writes the `wanted` ones of `planes` into the next slot. `name` tells a task's name by its number. A generation is used
+    /// once, in whatever ring, so that a result never fits another ring's memory.
     pub fn write<'a>(
         &mut self,
         planes: &[Plane],
         wanted: TaskMask,
+        generation: NonZeroU32,
         name: impl Fn(usize) -> Option<&'a str>,
     ) -> SharedSlot {
         let slot = self.next;
         self.next = (slot + 1) % SLOTS;
-        let generation = self.generation;
-        self.generation = generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         for plane in planes {
             if !contains(wanted & !self.failed, plane.task) {
                 continue;

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = ROOT / "tests" / "bundles"
 sys.path.insert(0, str(ROOT / "models" / "recipe"))
+sys.path.insert(0, str(ROOT / "clients" / "python"))
 
 
 def needs(tool: str) -> None:

@@ -26,7 +26,7 @@ def test_every_line_is_an_object_that_starts_with_its_type():
 
 
 def test_every_documented_type_is_pinned():
-    assert {m["type"] for m in MESSAGES} == {"hello", "result", "camera", "model", "ok", "error", "bye"}
+    assert {m["type"] for m in MESSAGES} == {"hello", "result", "camera", "model", "ok", "error", "bye", "maps", "account"}
 
 
 def test_fields_are_in_the_documented_order():
@@ -35,7 +35,8 @@ def test_fields_are_in_the_documented_order():
     fields = ["type", "sequence", "driver_sequence", "epoch", "captured_ns", "published_ns", "latency_ms", "keyframe",
               "confidence", "slow_running", "dropped", "tasks"]
     for result in of_type("result"):
-        assert list(result) == fields + (["maps", "payload_bytes"] if "maps" in result else [])
+        assert list(result) == fields + (["maps", "payload_bytes"] if "maps" in result else []) + (
+            ["shared"] if "shared" in result else [])
 
 
 def test_tasks_say_what_their_maps_are():

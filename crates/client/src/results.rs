@@ -1,7 +1,8 @@
 //! Results for programs that act on them: connects again when the daemon went, and keeps old results away.
 //!
 //! What was captured longer ago than [`Options::max_age`] is not handed out: a program that paused, or a daemon that hangs,
-//! must not make a robot act on the past. It is counted instead, and waiting for the next one goes on.
+//! must not make a robot act on the past. It is counted instead, and waiting for the next one goes on. Nor does a program that
+//! is slower than the camera fall behind: of several results that wait, it gets the newest.
 
 use std::path::PathBuf;
 use std::thread;
@@ -19,6 +20,9 @@ use crate::stream::{Client, ClientError, Received, default_socket};
 /// Between tries to connect again.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// Messages that are passed over at most before a result is handed out: an endless stream must not hold it back.
+const AT_ONCE: usize = 256;
+
 /// What to wait for, and how.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -28,17 +32,19 @@ pub struct Options {
     pub subscribe: Subscribe,
     /// Results captured longer ago are refused; `None`: none is.
     pub max_age: Option<Duration>,
+    /// Whether results that came while the program was busy are passed over, but for the newest.
+    pub newest: bool,
     /// Whether a daemon that went is waited for.
     pub reconnect: bool,
     /// How long [`Results::next`] waits before it gives up with [`ClientError::Timeout`]; `None`: for ever.
     pub timeout: Option<Duration>,
 }
 
-/// Statistics of every result, none older than a second, for ever.
+/// Statistics of the newest result, none older than a second, for ever.
 impl Default for Options {
     fn default() -> Self {
         let max_age = Some(Duration::from_secs(1));
-        Options { socket: None, subscribe: Subscribe::default(), max_age, reconnect: true, timeout: None }
+        Options { socket: None, subscribe: Subscribe::default(), max_age, newest: true, reconnect: true, timeout: None }
     }
 }
 
@@ -51,6 +57,7 @@ pub struct Results {
     camera_lost: Option<String>,
     current: Option<Received>,
     accepted: bool,
+    broken: bool,
     refused: u64,
 }
 
@@ -82,6 +89,7 @@ impl Results {
             camera_lost: None,
             current: None,
             accepted: false,
+            broken: false,
             refused: 0,
         };
         results.connect()?;
@@ -101,7 +109,11 @@ impl Results {
     fn connect(&mut self) -> Result<(), ClientError> {
         let path = self.options.socket.clone().unwrap_or_else(default_socket);
         let mut client = Client::connect(path)?;
-        client.subscribe(&self.options.subscribe)?;
+        // A daemon without room has closed already: what it sent before tells why.
+        match client.subscribe(&self.options.subscribe) {
+            Ok(()) | Err(ClientError::Io(_)) => {}
+            Err(error) => return Err(error),
+        }
         (self.client, self.hello, self.camera_lost, self.accepted) = (Some(client), None, None, false);
         Ok(())
     }
@@ -112,6 +124,9 @@ impl Results {
     pub fn next(&mut self) -> Result<Answer<'_>, ClientError> {
         let end = self.options.timeout.map(|timeout| Instant::now() + timeout);
         while !self.advance(end)? {}
+        if self.options.newest {
+            self.catch_up();
+        }
         let gone = || ClientError::Malformed("a result before the greeting".to_owned());
         let received = self.current.as_ref().ok_or_else(gone)?;
         let Message::Result(result) = &received.message else { return Err(gone()) };
@@ -120,11 +135,37 @@ impl Results {
         Ok(Answer { result, hello, client, received })
     }
 
+    /// Takes what has come meanwhile. Trouble waits for the next call: this one has its result.
+    fn catch_up(&mut self) {
+        for _ in 0..AT_ONCE {
+            let Some(client) = &mut self.client else { return };
+            if !ready(client, Some(Duration::ZERO)).unwrap_or(false) {
+                return;
+            }
+            match client.receive() {
+                Ok(Some(received)) if !matches!(received.message, Message::Error { .. }) => {
+                    let _ = self.take(received);
+                }
+                Ok(Some(_)) => {}
+                _ => {
+                    self.broken = true;
+                    return;
+                }
+            }
+        }
+    }
+
     /// Takes one message, or connects again. Returns whether a fresh result is there now.
     fn advance(&mut self, end: Option<Instant>) -> Result<bool, ClientError> {
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
             return Err(ClientError::Timeout);
+        }
+        if std::mem::take(&mut self.broken) {
+            self.client = None;
+            if !self.options.reconnect {
+                return Err(ClientError::Closed);
+            }
         }
         let Some(client) = &mut self.client else {
             if let Err(error) = self.connect() {

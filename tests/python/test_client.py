@@ -1,0 +1,215 @@
+"""The Python client: what it gives is what the daemon computed, it copies nothing, and it keeps old results away."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import milad_client
+from conftest import BUNDLES, ROOT
+from test_maps import upsample
+
+CLIENT = ROOT / "clients" / "python"
+
+
+def start(milad, path, *arguments):
+    command = [milad, "run", "--bundle", BUNDLES / "plain", "--socket", path, "--metrics", "off", *arguments]
+    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            socket.socket(socket.AF_UNIX).connect(str(path))
+            return process
+        except OSError:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def daemon(milad, tmp_path):
+    process = start(milad, tmp_path / "s", "--source", "card:")
+    yield tmp_path / "s"
+    process.kill()
+    process.wait()
+
+
+def clip(folder: Path, frames: int) -> Path:
+    """Pictures of the size that the networks want, so that nothing is lost on the way in."""
+    folder.mkdir()
+    noise = np.random.default_rng(7).integers(0, 256, (frames, 8, 16, 3), np.uint8)
+    for number, picture in enumerate(noise):
+        Image.fromarray(picture).resize((64, 32), Image.Resampling.BILINEAR).save(folder / f"{number:06}.png")
+    return folder
+
+
+@pytest.mark.parametrize("maps", ["shared", "inline"])
+def test_maps_are_what_infer_computes(milad, infer, tmp_path, maps):
+    pictures = clip(tmp_path / "clip", 75)
+    arrays = infer(BUNDLES / "plain", pictures, tmp_path / "arrays", interval=5, latency=0)
+    process = start(milad, tmp_path / "s", "--source", f"clip:{pictures}", "--interval", "5", "--sync")
+    compared = keyframes = 0
+    with milad_client.connect(tmp_path / "s", maps=maps, image=True, reconnect=False, newest=False, max_age=None) as results:
+        try:
+            for result in results:
+                network = "slow" if result.keyframe["age_frames"] == 0 else "fast"
+                keyframes += network == "slow"
+                raw = {t: np.load(arrays / f"{result.sequence:06}.{network}.task.{t}.npy")[0] for t in result.tasks}
+                found = {name: view.copy() for name, view in result.maps.items()}
+                logits = upsample(raw["segmentation"], (32, 64))
+                chosen = np.take_along_axis(logits, found["segmentation"][None].astype(int), 0)[0]
+                assert (logits.max(0) - chosen).max() < 1e-5
+                np.testing.assert_allclose(found["depth"], np.exp(upsample(raw["depth"], (32, 64))[0]), rtol=2e-5)
+                dense = upsample(raw["normals"], (32, 64))
+                assert np.abs(found["normals"] - dense / np.linalg.norm(dense, axis=0) * 127).max() <= 0.51
+                with Image.open(pictures / f"{result.sequence:06}.png") as picture:
+                    np.testing.assert_array_equal(found["image"], np.asarray(picture))
+                compared += 1
+        except milad_client.Closed:
+            pass
+    process.wait(timeout=60)
+    assert compared > 20 and keyframes > 2
+
+
+def test_views_are_the_daemons_own_memory_and_tell_when_it_moved_on(daemon):
+    with milad_client.connect(daemon, maps="shared", image=True) as results:
+        result = results.next()
+        regions = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if "memfd:milad-" in line]
+        for name, view in result.maps.items():
+            address = view.array.__array_interface__["data"][0]
+            inside = [r for r in regions if f"milad-{name}" in r[5]]
+            spans = [tuple(int(end, 16) for end in r[0].split("-")) for r in inside]
+            assert any(low <= address < high for low, high in spans), name
+            assert all(r[1] == "r--s" for r in inside), "mapped for reading only"
+            assert not view.array.flags.writeable and not view.array.flags.owndata
+        view = result.maps["depth"]
+        assert view.valid() and np.array_equal(view.copy(), view.array)
+        while results.next().sequence < result.sequence + 9:
+            pass
+        assert not view.valid()
+        with pytest.raises(milad_client.Overtaken):
+            view.copy()
+
+
+def test_a_slow_program_gets_the_newest_result(daemon):
+    with milad_client.connect(daemon, maps="shared", tasks=["depth"]) as results:
+        results.next()
+        time.sleep(1.5)
+        late = results.next()
+        assert late.age < 1.0 and late.maps["depth"].valid()
+
+
+def test_what_the_daemon_refuses_is_an_error_with_its_words(daemon):
+    with pytest.raises(milad_client.Refused, match='no task "colour"'):
+        milad_client.connect(daemon, tasks=["colour"]).next()
+    with pytest.raises(OSError):
+        milad_client.connect(str(daemon) + "-nobody")
+
+
+def serve(path, sessions):
+    """A daemon made by hand: for each connection its lines, then the end."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+
+    def run():
+        for lines in sessions:
+            peer, _ = listener.accept()
+            for line in lines:
+                peer.sendall(line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n")
+            peer.close()
+
+    threading.Thread(target=run, daemon=True).start()
+
+
+HELLO = {"type": "hello", "protocol": 1, "tasks": []}
+OK = {"type": "ok"}
+
+
+def result(sequence, age):
+    captured = time.monotonic_ns() - int(age * 1e9)
+    return {"type": "result", "sequence": sequence, "captured_ns": captured, "epoch": 1, "keyframe": None, "tasks": {}}
+
+
+def test_old_results_are_refused_unless_the_program_says_otherwise(tmp_path):
+    lines = [HELLO, OK, result(1, 3600), result(2, 2), result(3, 0)]
+    serve(tmp_path / "s", [lines, lines])
+    with milad_client.connect(tmp_path / "s") as results:
+        assert results.next().sequence == 3 and results.refused == 2
+    with milad_client.connect(tmp_path / "s", max_age=None, newest=False) as results:
+        assert results.next().sequence == 1
+
+
+def test_it_connects_again_and_gives_up_in_time(tmp_path):
+    serve(tmp_path / "s", [[HELLO, OK, result(1, 0)], [HELLO, OK, result(2, 0)], []])
+    with milad_client.connect(tmp_path / "s", timeout=5) as results:
+        assert [results.next().sequence, results.next().sequence] == [1, 2]
+    with milad_client.connect(tmp_path / "s", timeout=0.3) as results, pytest.raises(milad_client.NothingFresh):
+        results.next()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"no json\n",
+        b"[1]\n",
+        b'{"type":"result","payload_bytes":999999999999}\n',
+        b'{"type":"maps","epoch":1,"slots":8,"planes":[{"task":"depth"}]}\n',
+    ],
+)
+def test_what_is_no_message_of_milad_is_an_error(tmp_path, line):
+    serve(tmp_path / "s", [[HELLO, OK, line, b"x" * 10]])
+    with milad_client.connect(tmp_path / "s", timeout=5) as results, pytest.raises(milad_client.Error):
+        results.next()
+
+
+def test_memory_that_could_shrink_is_not_mapped(tmp_path):
+    fd = os.memfd_create("loose", os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, 4096)
+    info = {"task": "depth", "dtype": "u8", "shape": [1, 8], "slot_bytes": 128, "data_offset": 64, "bytes": 8}
+    with pytest.raises(milad_client.Error, match="could shrink"):
+        milad_client._Plane(info, 8, fd)
+    import fcntl
+
+    fcntl.fcntl(fd, 1033, 2)
+    assert milad_client._Plane(info, 8, fd).view(1, 5).valid() is False
+    for wrong in [{"slot_bytes": 8192}, {"data_offset": 0}, {"bytes": 128}, {"shape": [2, 8]}]:
+        with pytest.raises(milad_client.Error):
+            milad_client._Plane(info | wrong, 8, fd)
+
+
+@pytest.mark.parametrize("name, arguments, word", [
+    ("follow_class.py", ["person"], b": person "), ("nearest.py", [], b" m at column "), ("strip.py", ["strip.ppm"], b"8 pictures"),
+])
+def test_the_examples_work(daemon, tmp_path, name, arguments, word):
+    command = [sys.executable, CLIENT / "examples" / name, *arguments, daemon]
+    environment = os.environ | {"PYTHONPATH": str(CLIENT)}
+    with subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, cwd=tmp_path, env=environment) as reader:
+        try:
+            assert word in reader.stdout.readline()
+        finally:
+            reader.kill()
+    if name == "strip.py":
+        with Image.open(tmp_path / "strip.ppm") as strip:
+            assert strip.size == (8 * 64, 32)
+
+
+def test_the_package_is_of_this_version():
+    project = tomllib.loads((CLIENT / "pyproject.toml").read_text())["project"]
+    workspace = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]
+    assert project["version"] == milad_client.__version__ == workspace["version"]
+
+
+def test_the_readme_shows_the_examples_as_they_are():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for example in sorted((CLIENT / "examples").glob("*.py")):
+        assert example.read_text(encoding="utf-8").split('"""\n', 1)[1].strip() in text, example.name
+    assert (ROOT / "crates/client/examples/nearest.rs").read_text(encoding="utf-8").strip() in text
