@@ -6,10 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
-from conftest import BUNDLES
+from conftest import BUNDLES, ROOT
 from milad_recipe.config import RecipeError
 from milad_recipe.metrics import Quality, delta_mtl
-from milad_recipe.results import aims, command, document, engine, plan as plans, plots, rows
+from milad_recipe.results import aims, card, command, document, engine, plan as plans, plots, rows
 from milad_recipe.results.tables import KINDS, number, ratio_cells
 
 PLAN = """
@@ -179,9 +179,43 @@ def test_measuring_goes_on_where_it_was(plan, counted, tmp_path):
         rows.measure(plan, row, work)
     assert len(counted) == len(wanted)
     assert all(rows.kept(plan, row, work) == rows.measure(plan, row, work) for row in wanted) and len(counted) == len(wanted)
-    # Another network: everything of it is measured anew.
+    # Another fast network: everything that it has a part in is measured anew, and nothing else.
     (plan.worlds[0].bundle / "fast.onnx").write_bytes((BUNDLES / "fast-keys" / "fast.onnx").read_bytes())
-    assert not any(rows.kept(plan, row, work) for row in wanted)
+    assert {row.mode for row in wanted if rows.kept(plan, row, work)} == {"slow", "copy"}
+    assert {row.mode for row in wanted if not rows.kept(plan, row, work)} == {"mila", "fast"}
+
+
+def test_a_plain_network_is_one_file_described_by_the_shipped_bundle(plan, counted, monkeypatch, tmp_path):
+    world = plan.worlds[0]
+    network = tmp_path / "plain.onnx"
+    plain = plans.main_rows(plan, plans.replace(world, plain={"0.3": network}), "street", 5, 2)["plain-0.3"]
+    assert not rows.there(plain)
+    network.write_bytes((BUNDLES / "fast-keys" / "slow.onnx").read_bytes())
+    seen = {}
+    monkeypatch.setattr(rows, "evaluate", lambda bundle, config, work: seen.update({p.name: p.read_bytes() for p in bundle.iterdir()}) or _found(plain))
+    assert rows.there(plain) and rows.measure(plan, plain, tmp_path)["tasks"]["segmentation"]["miou"] == 78.0
+    assert seen == {"bundle.toml": (world.bundle / "bundle.toml").read_bytes(), "slow.onnx": network.read_bytes()}
+
+
+def test_a_card_gets_its_figures_and_keeps_its_words(plan, counted):
+    world = plan.worlds[0]
+    before = (world.bundle / "CARD.md").read_text()
+    card.write(plan, world, _found)
+    once = (world.bundle / "CARD.md").read_text()
+    card.write(plan, world, _found)
+    assert (world.bundle / "CARD.md").read_text() == once
+    assert once.startswith(before.rstrip()) and once.count(card.TITLE) == 1
+    assert "| as shipped, interval 5, latency 2 | 80.0 | 0.105 | 14.35 | 0.500 |" in once and "latency 4, shifted |" in once
+    assert "4 rendered clips of 20 frames" in once
+    (world.bundle / "CARD.md").unlink()
+    with pytest.raises(RecipeError, match="expected the card.*found none"):
+        card.write(plan, world, _found)
+
+
+def test_the_plan_that_is_kept_can_be_read(tmp_path):
+    plan = plans.load(ROOT / "models" / "recipe" / "results.toml", tmp_path)
+    assert [world.name for world in plan.worlds] == ["street", "room"] and plan.frames % 10 == 0
+    assert {row.world for row in plans.all_rows(plan)} == {"street", "street-shifted", "room", "room-shifted"}
 
 
 def test_the_command_writes_what_is_there(plan, counted, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 from .. import scenes
 from ..config import RecipeError
 from ..progress import Bar
-from . import document, plan as plans, rows
+from . import card, document, plan as plans, rows
 from .plan import Plan
 
 
@@ -19,6 +19,7 @@ def add_command(commands) -> None:
     command.add_argument("--out", type=Path, required=True, help="folder of RESULTS.md and results/*.png, such as models")
     command.add_argument("--jobs", type=int, default=1, help="rows at the same time (default 1)")
     command.add_argument("--only-write", action="store_true", help="measure nothing, write what is there")
+    command.add_argument("--cards", action="store_true", help="also put the figures into the CARD.md of each shipped bundle")
     command.add_argument("--no-pictures", action="store_true", help="leave plots and strips as they are")
 
 
@@ -30,6 +31,9 @@ def run(arguments) -> int:
     if not arguments.no_pictures:
         pictures(plan, arguments.work, arguments.out)
     write(plan, arguments.work, arguments.out)
+    if arguments.cards:
+        for world in plan.worlds:
+            card.write(plan, world, lambda row: rows.kept(plan, row, arguments.work) if rows.there(row) else None)
     return 0
 
 

@@ -4,7 +4,7 @@ A baseline that is named but not there is a row "not measured", never an error: 
 """
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..config import RecipeError
@@ -25,7 +25,8 @@ class World:
     """The world that was never trained on; empty: none."""
     float_bundle: Path | None = None
     plain: dict[str, Path] = field(default_factory=dict)
-    """Share of the slow network's MACs → bundle whose slow network alone is judged."""
+    """Share of the slow network's MACs → bundle whose slow network alone is judged, or an ONNX file of such a network with the outputs
+    of the shipped one."""
     warping: Path | None = None
     adversary: dict[str, tuple[Path, ...]] = field(default_factory=dict)
     """Setting → a bundle for each training seed; the first setting is the one without."""
@@ -51,12 +52,20 @@ class Row:
     label: str
     world: str
     bundle: Path
+    """A folder; or, for the mode `slow`, one file, described by the bundle.toml of `described_by`."""
     mode: str
     interval: int
     latency: int
     engine: str = "onnxruntime"
     states: bool = False
     """Whether each clip's sums are kept, for the bootstrap."""
+    described_by: Path | None = None
+
+    def files(self) -> list[Path]:
+        """What must be there, and what the figures depend on."""
+        if self.bundle.suffix == ".onnx":
+            return [self.described_by / "bundle.toml", self.bundle]
+        return [self.bundle / name for name in ("bundle.toml", "slow.onnx", *(["fast.onnx"] if self.mode in ("mila", "fast") else []))]
 
 
 def load(path: Path, work: Path) -> Plan:
@@ -105,7 +114,8 @@ def main_rows(plan: Plan, world: World, rendered: str, interval: int, latency: i
     rows = {"slow": row("slow", "slow network on every frame", mode="slow", **shipped)}
     rows["mila"] = row("mila", "**MILA as shipped**", mode="mila", **shipped)
     for share, place in world.plain.items():
-        rows[f"plain-{share}"] = row(f"plain-{share}", f"plain network on every frame, {share} of slow's MACs", place, "slow")
+        plain = row(f"plain-{share}", f"plain network on every frame, {share} of slow's MACs", place, "slow")
+        rows[f"plain-{share}"] = replace(plain, described_by=world.bundle)
     if world.warping is not None:
         rows["warping"] = row("warping", "flow warping in ILA's place", world.warping, "mila")
     rows["fast"] = row("fast", "fast network alone", mode="fast", **shipped)

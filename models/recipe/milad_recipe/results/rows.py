@@ -6,6 +6,8 @@ What is shipped is judged by `milad eval`; other designs by onnxruntime. Both gi
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +26,7 @@ def digest(plan: Plan, row: Row, work: Path) -> str:
     said = [FORMAT, plan.seeds, plan.frames, row.world, row.mode, row.interval, row.latency, row.engine, row.states]
     whole = hashlib.sha256(json.dumps(said).encode())
     clip = scenes.place(row.world, plan.seeds, plan.frames, work) / f"{plan.seeds[0]:07}"
-    files = [row.bundle / name for name in ("bundle.toml", "slow.onnx", "fast.onnx")] + [clip / "camera.json", clip / "000000.depth.npy"]
-    for file in files:
+    for file in (*row.files(), clip / "camera.json", clip / "000000.depth.npy"):
         whole.update(file.name.encode() + (hashlib.sha256(file.read_bytes()).digest() if file.is_file() else b"none"))
     return whole.hexdigest()
 
@@ -47,8 +48,8 @@ def kept(plan: Plan, row: Row, work: Path) -> dict | None:
 
 
 def there(row: Row) -> bool:
-    """Whether its bundle is."""
-    return (row.bundle / "bundle.toml").is_file()
+    """Whether all of its files are."""
+    return all(file.is_file() for file in row.files())
 
 
 def measure(plan: Plan, row: Row, work: Path) -> dict:
@@ -60,7 +61,13 @@ def measure(plan: Plan, row: Row, work: Path) -> dict:
     file.parent.mkdir(parents=True, exist_ok=True)
     config = {"mode": row.mode, "interval": row.interval, "latency": row.latency, "world": row.world}
     config |= {"seeds": plan.seeds, "frames": plan.frames} | ({"states": _file(work, row, "npy")} if row.states else {})
-    found = (engine.evaluate if row.engine == "milad" else evaluate)(row.bundle, config, work)
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = row.bundle
+        if bundle.suffix == ".onnx":
+            bundle = Path(folder)
+            for name, source in zip(("bundle.toml", "slow.onnx"), row.files()):
+                shutil.copyfile(source, bundle / name)
+        found = (engine.evaluate if row.engine == "milad" else evaluate)(bundle, config, work)
     found |= {"label": row.label, "digest": digest(plan, row, work)}
     unfinished = file.with_suffix(".unfinished")
     unfinished.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

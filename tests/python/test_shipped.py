@@ -1,0 +1,126 @@
+"""The networks that ship: onnxruntime runs every file, the program and onnxruntime agree, sizes and words are as promised.
+
+A bundle that has not been shipped yet is skipped, and said so.
+"""
+
+import hashlib
+import tomllib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import ROOT
+from milad_recipe import macs
+from milad_recipe.datasets import open_clips
+from milad_recipe.evaluate import evaluate
+from milad_recipe.published import published
+from milad_recipe.results import engine
+from milad_recipe.scenes import folder
+from milad_recipe.sequence import Networks, answers
+from oracle import Oracle
+
+SEEDS, FRAMES, INTERVAL, LATENCY = [2_000_000, 2_000_002], 14, 5, 2
+NAMES = ("street", "room")
+
+
+@pytest.fixture(params=NAMES)
+def shipped(request):
+    """The folder of a shipped bundle."""
+    place = ROOT / "models" / request.param
+    if not (place / "bundle.toml").is_file():
+        pytest.skip(f"models/{request.param} is not shipped yet")
+    return place
+
+
+@pytest.fixture(scope="session")
+def clips(milad, tmp_path_factory):
+    """Folder of clips of a world, rendered once."""
+    import os
+
+    made, work = {}, tmp_path_factory.mktemp("scenes")
+
+    def rendered(world):
+        os.environ.setdefault("MILAD_BIN", str(milad))
+        if world not in made:
+            made[world] = folder(world, SEEDS, FRAMES, work)
+        return made[world], work
+
+    return rendered
+
+
+def test_sizes_digests_and_words(shipped):
+    toml = tomllib.loads((shipped / "bundle.toml").read_text())
+    assert toml["name"] == shipped.name and "rendered scenes" in toml["trained_on"]
+    assert sum(file.stat().st_size for file in shipped.iterdir()) <= 6_000_000
+    for name in ("slow", "fast"):
+        assert hashlib.sha256((shipped / f"{name}.onnx").read_bytes()).hexdigest() == toml["files"][name]["sha256"]
+    assert (toml["input"]["width"], toml["input"]["height"]) == (256, 128)
+    assert [task["kind"] for task in toml["task"]] == ["segmentation", "depth", "normals"]
+    card = (shipped / "CARD.md").read_text()
+    assert "rendered scenes" in card and "Not for real" in card
+
+
+def test_the_slow_network_is_worth_its_keyframes(shipped):
+    slow, fast = (macs.count((shipped / f"{name}.onnx").read_bytes()) for name in ("slow", "fast"))
+    assert 1e9 <= slow <= 2e9
+    assert slow >= 12 * fast
+
+
+def test_int8_is_int8(shipped):
+    """Both files are quantised: nearly all weights lie there as bytes."""
+    import onnx
+
+    for name in ("slow", "fast"):
+        weights = {kind: 0 for kind in (onnx.TensorProto.INT8, onnx.TensorProto.FLOAT)}
+        for tensor in onnx.load(shipped / f"{name}.onnx").graph.initializer:
+            if tensor.data_type in weights:
+                weights[tensor.data_type] += int(np.prod(tensor.dims))
+        assert weights[onnx.TensorProto.INT8] >= 10 * weights[onnx.TensorProto.FLOAT], name
+
+
+def test_onnxruntime_runs_every_file(shipped, clips):
+    place, _ = clips(shipped.name)
+    networks = Networks(shipped)
+    (clip, *_) = open_clips(f"folder:{place}")
+    images = [Oracle(shipped).image(clip.rgb(i)) for i in range(4)]
+    for mode in ("slow", "fast", "copy", "mila"):
+        for answer in answers(networks, images, mode, 2, 0):
+            for task in networks.tasks:
+                output = answer.outputs[f"task.{task['name']}"]
+                assert np.isfinite(output).all() and np.ptp(output) > 0, (mode, task["name"])
+    assert list(clip.classes) == [entry["name"] for entry in networks.tasks[0]["classes"]]
+
+
+def test_the_program_and_onnxruntime_agree_on_classes(infer, shipped, clips, tmp_path):
+    """On 99.5 % of pixels, over all that is published: slow network on keyframes, fast network on every frame, its memory its own."""
+    place, _ = clips(shipped.name)
+    (clip, *_) = open_clips(f"folder:{place}")
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for i in range(FRAMES):
+        Image.fromarray(clip.rgb(i)).save(pictures / f"{i:06}.png")
+    out = infer(shipped, pictures, tmp_path / "out", INTERVAL, LATENCY)
+    oracle = Oracle(shipped)
+    task = next(task for task in oracle.toml["task"] if task["kind"] == "segmentation")
+    same = {"slow": [], "fast": []}
+    for file, array in oracle.run([oracle.image(clip.rgb(i)) for i in range(FRAMES)], INTERVAL, LATENCY):
+        _, network, output = file.removesuffix(".npy").split(".", 2)
+        if output == f"task.{task['name']}":
+            same[network].append(published(task, np.load(out / file)) == published(task, array))
+    for network, maps in same.items():
+        assert np.mean(maps) >= 0.995, network
+
+
+@pytest.mark.parametrize("mode", ["slow", "mila"])
+def test_the_programs_evaluation_and_the_recipes_agree(shipped, clips, mode):
+    """To a tenth of a point of mIoU."""
+    _, work = clips(shipped.name)
+    config = {"world": shipped.name, "seeds": SEEDS, "frames": FRAMES, "mode": mode, "interval": INTERVAL, "latency": LATENCY}
+    theirs, ours = engine.evaluate(shipped, config, work), evaluate(shipped, config, work)
+    assert ours["macs"] == pytest.approx(theirs["macs"])
+    for part in ("tasks", "other_frames"):
+        for task, figures in ours[part].items():
+            for name, value in figures.items():
+                tolerance = {"abs_rel": 0.001, "rmse": 0.02}.get(name, 0.1 if name in ("miou", "mean", "median") else 0.3)
+                assert abs(value - theirs[part][task][name]) <= tolerance, (part, task, name)
