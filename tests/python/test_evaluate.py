@@ -270,10 +270,10 @@ def _distance(ours, theirs):
     return abs(ours - theirs), ""
 
 
-@pytest.mark.parametrize("name, tolerance", [("float", 0.01), ("int8", 3.0)])
+@pytest.mark.parametrize("name, tolerance", [("float", 0.05), ("int8", 3.0)])
 @pytest.mark.parametrize("mode, interval, latency", [("mila", 4, 0), ("mila", 4, 2), ("mila", 3, 5), ("slow", 4, 2), ("fast", 4, 2), ("copy", 4, 2)])
 def test_milad_eval_agrees(milad, street, monkeypatch, name, tolerance, mode, interval, latency):
-    """In points of each figure. An untrained network in int8 has many pixels whose best classes are equally good, and which of them is
+    """In points of each figure; the program publishes normals as bytes. An untrained network in int8 has many pixels whose best classes are equally good, and which of them is
     taken is a matter of rounding; trained ones are compared to a tenth in test_shipped.py."""
     monkeypatch.setenv("MILAD_BIN", str(milad))
     if subprocess.run([milad, "eval", "--help"], capture_output=True).returncode:
