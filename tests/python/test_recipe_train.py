@@ -1,0 +1,250 @@
+"""Training: the stages on tiny networks and fabricated clips, what they refuse, and that they go on where they were stopped."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import ROOT
+from milad_recipe import (
+    blocks, checkpoint, config, data, export, losses, macs, stage_data, stage_export, stage_fast, stage_quantise_fast, stage_quantise_slow,
+    stage_slow, train,
+)  # fmt: skip
+from milad_recipe.config import RecipeError
+from milad_recipe.fast import FastNetwork
+from milad_recipe.ila.dense import dense_attention
+from milad_recipe.ila.torch import inter_frame_local_attention
+from milad_recipe.slow import SlowNetwork
+
+RECIPE = ROOT / "models" / "recipe"
+ONE = ["slow.training.workers=1", "fast.training.workers=1", "slow.training.samples=16", "fast.training.samples=16", "calibration=4"]
+STREET = {"segmentation": 8, "depth": 1, "normals": 3}
+
+
+def fabricate(folder, seeds, height=64, width=128, frames=6):
+    """Packed clips of coloured rectangles whose class is their colour."""
+    for seed in seeds:
+        random = np.random.default_rng(seed)
+        category = random.integers(0, 8, (frames, height // 16, width // 16)).repeat(16, 1).repeat(16, 2).astype(np.uint8)
+        depth = (3 + 4 * category).astype(np.float16)
+        depth[category == 7] = np.inf
+        normals = np.zeros((frames, 3, height, width), np.int8)
+        normals[:, 0] = np.where(category == 7, 0, 127)
+        place = folder / f"{seed:07}"
+        place.mkdir(parents=True)
+        rgb = np.stack([category * 30, 255 - category * 30, category * 10], 3)
+        for name, array in {"rgb": rgb, "class": category, "depth": depth, "normals": normals}.items():
+            np.save(place / f"{name}.npy", array)
+        (place / "camera.json").write_text(json.dumps({"intrinsics": [100.0, 100.0, 64.0, 32.0]}))
+
+
+@pytest.fixture
+def smoke(tmp_path):
+    """The smoke configuration, with clips, and the folder they are in."""
+    fabricate(tmp_path / "data" / "street", [*range(6), 1_000_000, 1_000_001])
+    return config.load(RECIPE / "smoke.toml", ONE), tmp_path
+
+
+def test_the_shipped_design_keeps_slow_at_least_twelve_times_fast():
+    for name in ("street", "room"):
+        chosen = config.load(RECIPE / f"{name}.toml")
+        slow = blocks.fold(SlowNetwork(chosen.slow.sizes, chosen.tasks, 128, 256).eval())
+        fast = blocks.fold(FastNetwork(chosen.fast.sizes, chosen.slow.sizes, chosen.tasks, 128, 256).eval())
+        image = {"image": torch.zeros(1, 3, 128, 256)}
+        slow_macs = macs.count(export.export(slow, image, "slow"))
+        fast_macs = macs.count(export.export(fast, image | fast.memory_inputs(), "fast"))
+        assert 1.0e9 <= slow_macs <= 2.0e9
+        assert slow_macs >= 12 * fast_macs, f"{slow_macs} : {fast_macs}"
+        assert sum(p.numel() for p in (*slow.parameters(), *fast.parameters())) < 5.5e6, "both in int8 must stay below 6 MB"
+
+
+def test_every_way_of_propagation_exports_what_pytorch_computes():
+    from oracle import session
+
+    torch.manual_seed(3)
+    for changes in ({}, {"propagation": "flow"}, {"propagation": "concatenate"}, {"propagation": "none"}, {"keys": "slow"}, {"keyframes": 2}):
+        sizes = config.FastSizes(**{"radius": 2, "channels": (16, 16, 32), "hidden": 16, "query": 8} | changes)
+        fast = FastNetwork(sizes, config.Sizes(feature=16, skip=16, trunk=16), STREET, 64, 128).eval()
+        torch.nn.init.normal_(fast.fusion.last.weight, std=0.3)
+        blocks.fold(fast)
+        inputs = {"image": torch.randn(1, 3, 64, 128)} | {name: torch.rand_like(t) for name, t in fast.memory_inputs().items()}
+        with torch.no_grad():
+            expected = fast(inputs)
+        run = session(export.export(fast, inputs, "fast"))
+        found = run.run(list(expected), {name: tensor.numpy() for name, tensor in inputs.items()})
+        for name, array in zip(expected, found):
+            np.testing.assert_allclose(array, expected[name].numpy(), atol=1e-4 * max(1.0, np.ptp(array)), err_msg=f"{changes} {name}")
+
+
+@pytest.mark.parametrize("keyframes", [1, 3])
+@pytest.mark.parametrize("null", [True, False])
+def test_dense_attention_is_the_attention(keyframes, null):
+    torch.manual_seed(1)
+    batch, height, width, radius, heads = 2, 5, 9, 2, 2
+    q, k, v = torch.randn(batch, 8, height, width), torch.randn(batch, keyframes, 8, height, width), torch.randn(batch, keyframes, 6, height, width)
+    bias = torch.randn(heads, 25)
+    logit = torch.randn(heads) if null else None
+    valid = torch.ones(batch, keyframes)
+    valid[0, -1] = 0
+    y, confidence, _ = inter_frame_local_attention(q, k, v, bias, logit, valid, radius=radius, heads=heads)
+    dense_y, dense_confidence, offset = dense_attention(q, k, v, bias, logit, valid, radius, heads, None)
+    torch.testing.assert_close(dense_y, y)
+    torch.testing.assert_close(dense_confidence, confidence)
+    # The expected offset, from coordinates as values.
+    places = torch.stack(torch.meshgrid(torch.arange(width).float(), torch.arange(height).float(), indexing="xy"))
+    y, confidence, _ = inter_frame_local_attention(q, k, places.repeat(heads, 1, 1).expand(batch, keyframes, -1, -1, -1), bias, logit, valid, radius=radius, heads=heads)
+    if not null:
+        confidence = confidence * (valid.sum(1) > 0).view(-1, 1, 1, 1)
+    expected = (y.unflatten(1, (heads, 2)) - confidence[:, :, None] * places).mean(1)
+    torch.testing.assert_close(offset, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_losses_on_a_quarter_see_the_same_numbers():
+    truth = data.Truth(torch.randint(8, (1, 64, 128)), torch.randn(1, 64, 128), torch.zeros(1, 64, 128, dtype=torch.bool), torch.randn(1, 3, 64, 128))
+    small = torch.randn(1, 5, 16, 32)
+    for _ in range(4):
+        part = losses.Quarter(truth)
+        y, x = part.phase
+        torch.testing.assert_close(part.upsampled(small), losses.upsampled(small, (64, 128))[..., y::2, x::2])
+        assert torch.equal(part.truth.normals, truth.normals[..., y::2, x::2])
+
+
+def test_a_mirrored_sample_mirrors_its_truth(smoke):
+    chosen, work = smoke
+    clip = next(iter(stage_data.opened(chosen, work, chosen.data.train).values()))
+    reader = data.Reader(chosen, [1], None)
+    (plain,) = reader.looks(1)
+    mirrored = (True, plain[1])
+    images, truths = (make([(clip, 2)] * 2, [plain, mirrored]) for make in (reader.images, reader.truth))
+    torch.testing.assert_close(images[1], images[0].flip(-1))
+    assert torch.equal(truths.category[1], truths.category[0].flip(-1))
+    assert torch.equal(truths.normals[1, 0], -truths.normals[0, 0].flip(-1)) and truths.normals.abs().max() == 1
+
+
+def test_ages_and_keyframes_belong_together(smoke):
+    chosen, work = smoke
+    clips = list(stage_data.opened(chosen, work, chosen.data.train).values())
+    reader = data.Reader(chosen, [1], None)
+    batch = data.pairs(reader, clips, 8, chosen.fast.ages, 2)
+    assert batch.keyframes.shape[0] == 16 and batch.frames.shape[0] == 8 * 4 == len(batch.age)
+    newest, older = batch.age.unbind(1)
+    assert newest.min() >= 1 and newest.max() <= 5
+    assert all(o == -1 or o >= n + 3 for n, o in zip(newest, older))
+
+
+def test_stages_leave_a_bundle(smoke, monkeypatch):
+    """One after the other, on one worker, with an adversary; the bundle then runs under onnxruntime."""
+    from milad_recipe.sequence import Networks, answers
+
+    chosen, work = smoke
+    for stage in (stage_slow, stage_quantise_slow, stage_fast, stage_quantise_fast, stage_export):
+        stage.run(chosen, work)
+    assert (work / "slow" / "curves.png").is_file() and (work / "fast" / "log.jsonl").is_file()
+    networks = Networks(work / "bundle")
+    images = [np.random.default_rng(i).standard_normal((1, 3, 64, 128), np.float32) for i in range(4)]
+    for answer in answers(networks, images, "mila", 2, 1):
+        assert all(np.isfinite(array).all() for array in answer.outputs.values())
+    assert networks.macs("mila", 5, 0)["slow"] > networks.macs("mila", 5, 0)["fast"] > 0
+
+
+def test_training_goes_on_where_it_was_stopped(smoke, monkeypatch):
+    chosen, work = smoke
+    stage_slow.run(chosen, work)
+    path = stage_slow.folder(work) / "checkpoint.pt"
+    first = torch.load(path, weights_only=True)
+    assert first["samples"] == 16 and first["done"]
+    longer = config.load(RECIPE / "smoke.toml", [*ONE, "slow.training.samples=48"])
+    stage_slow.run(longer, work)
+    second = torch.load(path, weights_only=True)
+    assert second["samples"] == 48
+    assert int(second["network"]["stem.0.1.num_batches_tracked"]) == 3, "the first 16 samples were not seen anew"
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(smoke):
+    chosen, work = smoke
+    stage_slow.run(chosen, work)
+    other = config.load(RECIPE / "smoke.toml", [*ONE, "losses.depth=7"])
+    with pytest.raises(RecipeError, match="expected a checkpoint of this configuration .* found one of another"):
+        stage_slow.run(other, work)
+    path = stage_slow.folder(work) / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(RecipeError, match="cannot be read"):
+        stage_slow.run(chosen, work)
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a"
+    path.write_text("whole")
+
+    def torn(partial):
+        partial.write_text("ha")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError):
+        checkpoint.write(path, torn)
+    assert path.read_text() == "whole" and list(tmp_path.iterdir()) == [path]
+
+
+def test_stages_that_are_missing_are_named(smoke):
+    chosen, work = smoke
+    with pytest.raises(RecipeError, match="run --stage slow first"):
+        stage_fast.run(chosen, work)
+    with pytest.raises(RecipeError, match="run --stage quantise-slow first"):
+        stage_export.run(chosen, work)
+
+
+def test_clips_of_another_layout_are_refused(smoke):
+    chosen, work = smoke
+    place = work / "data" / "street" / "0000003"
+    np.save(place / "depth.npy", np.zeros((6, 64, 64), np.float16))
+    with pytest.raises(RecipeError, match=r"depth.npy: expected float16 of 64×128 pixels, found float16 \(6, 64, 64\)"):
+        stage_data.opened(chosen, work, chosen.data.train)
+    (place / "depth.npy").unlink()
+    with pytest.raises(RecipeError, match="depth.npy: expected an array"):
+        stage_data.opened(chosen, work, chosen.data.train)
+    with pytest.raises(RecipeError, match="expected at least 1 clips with seeds in 700..800, found 0"):
+        stage_data.opened(chosen, work, (700, 800))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("losses.dept=1", "found losses.dept; did you mean losses.depth?"),
+        ("slow.training.batch=many", "slow.training.batch: expected int, found 'many'"),
+        ("world=moon", "expected one of street"),
+        ("name", "expected key=value"),
+    ],
+)
+def test_mistakes_in_a_configuration_are_told_in_one_sentence(change, message):
+    with pytest.raises(RecipeError) as raised:
+        config.load(RECIPE / "smoke.toml", [change])
+    assert message in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_the_digest_ignores_how_long_and_on_how_many_cores():
+    def digest(*changes):
+        return config.load(RECIPE / "smoke.toml", list(changes)).digest(*stage_slow.PARTS)
+
+    assert digest() == digest("slow.training.samples=7", "slow.training.workers=3", "slow.training.minutes=1")
+    assert digest() != digest("slow.sizes.stem=8") and digest() != digest("slow.training.rate=0.1")
+
+
+def test_two_workers_train_one_network(smoke):
+    """Gradients are averaged: both see the same network, and the sample count is the team's."""
+    chosen, work = smoke
+    two = config.load(RECIPE / "smoke.toml", [*ONE, "slow.training.workers=2"])
+    stage_slow.run(two, work)
+    state = torch.load(stage_slow.folder(work) / "checkpoint.pt", weights_only=True)
+    assert state["samples"] == 16 and state["done"] and chosen.digest("slow") == two.digest("slow")
+
+
+def test_the_command_line_reports_errors_without_a_trace(capsys, tmp_path, monkeypatch):
+    from milad_recipe.__main__ import main
+
+    arguments = ["milad_recipe", "train", "--config", str(RECIPE / "smoke.toml"), "--work", str(tmp_path), "--stage", "slow"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert main() == 1
+    assert "run --stage data" in capsys.readouterr().err
+    assert train.STAGES[0] == "data"
