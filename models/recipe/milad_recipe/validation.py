@@ -75,10 +75,10 @@ def of_pairs(network, teacher, clips: list[Clip], config: Config) -> dict[str, f
             now, then = (reader.images(which, looks).to(device) for which in (frames, [(clip, key) for clip, key, _ in some]))
             truth = reader.truth(frames, looks).to(device)
             fast.add(_answer(network, teacher, now, then, torch.tensor([float(age) for *_, age in some], device=device)), truth)
-            if teacher.session is None:
+            if name in INTERVALS:
                 slow.add(teacher.slow({"image": now}), truth)
         figures |= {f"{key} {name}": value for key, value in fast.figures().items()}
-        if name in INTERVALS and teacher.session is None:
+        if name in INTERVALS:
             figures |= {f"{key} {name}, slow": value for key, value in slow.figures().items()}
     return figures
 
