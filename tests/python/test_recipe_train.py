@@ -1,6 +1,8 @@
 """Training: the stages on tiny networks and fabricated clips, what they refuse, and that they go on where they were stopped."""
 
 import json
+import signal
+import subprocess
 import sys
 
 import numpy as np
@@ -164,6 +166,27 @@ def test_training_goes_on_where_it_was_stopped(smoke, monkeypatch):
     second = torch.load(path, weights_only=True)
     assert second["samples"] == 48
     assert int(second["network"]["stem.0.1.num_batches_tracked"]) == 3, "the first 16 samples were not seen anew"
+
+
+def test_a_stage_that_is_told_to_end_saves_and_goes_on_later(smoke):
+    chosen, work = smoke
+    command = [sys.executable, "-m", "milad_recipe", "train", "--config", RECIPE / "smoke.toml", "--work", work, "--stage", "slow"]
+    command += [part for change in (*ONE, "slow.training.workers=2", "slow.training.samples=10_000_000") for part in ("--set", change)]
+    process = subprocess.Popen([str(part) for part in command], cwd=RECIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        for line in process.stderr:  # the first line of progress: training is under way
+            if line.startswith("slow ["):
+                break
+        process.send_signal(signal.SIGTERM)
+        rest = process.stderr.read()
+        assert process.wait(60) == 0 and "stopped, saved" in rest
+    finally:
+        process.kill()
+    path = stage_slow.folder(work) / "checkpoint.pt"
+    stopped = torch.load(path, weights_only=True)
+    assert stopped["samples"] > 0 and not stopped["done"]
+    stage_slow.run(config.load(RECIPE / "smoke.toml", [*ONE, f"slow.training.samples={stopped['samples'] + 16}"]), work)
+    assert torch.load(path, weights_only=True)["samples"] == stopped["samples"] + 16
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(smoke):

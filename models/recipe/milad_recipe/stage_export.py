@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from . import bundle, macs, stage_fast
+from . import bundle, checkpoint, macs, stage_fast, stage_slow
 from .bundle import Description, Task
 from .config import Config, RecipeError
 from .data import MEAN, STD
@@ -35,8 +35,9 @@ def description(config: Config, work: Path, kind: str, files: dict[str, bytes]) 
         Task("normals", "normals", width, height),
     )
     slow, fast = (macs.count(files[name]) / 1e6 for name in ("slow", "fast"))
+    seen = checkpoint.need(stage_slow.folder(work) / "checkpoint.pt", config.digest(*stage_slow.PARTS), "slow")["samples"]
     card = _CARD.format(
-        world=config.world, samples=f"{config.slow.training.samples:,}", low=config.data.train[0], high=config.data.train[1] - 1, width=width,
+        world=config.world, samples=f"{seen:,}", low=config.data.train[0], high=config.data.train[1] - 1, width=width,
         height=height, fps=1 / FRAME_INTERVAL_S, interval=config.interval, far=config.data.far, slow=slow, fast=fast, ratio=slow / fast,
         kind=kind, classes=", ".join(name for name, _ in classes),
     )  # fmt: skip
