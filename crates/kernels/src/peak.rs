@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use crate::cpu::Isa;
+use crate::int8::Kernel;
 
 /// FLOP/s of a short burst (about 0.1 ms) by the clock on the wall; see [`work`].
 pub fn burst(isa: Isa) -> f64 {
@@ -93,4 +94,77 @@ fn portable(rounds: usize) -> f64 {
     }
     black_box(sums);
     (rounds * CHAINS * 4 * 2) as f64
+}
+
+/// Does nothing but integer multiply-adds for about 0.1 ms, as the kernels of [`crate::int8`] do them; returns how many multiply-accumulates.
+///
+/// vpdpbusd with [`Kernel::Avx512Vnni`]; vpmaddwd and an addition with [`Kernel::Avx2`]; sdot with [`Kernel::NeonDot`]; smull, smlal and sadalp
+/// with [`Kernel::Neon`] on aarch64; elsewhere what the compiler makes of plain code.
+pub fn integer_work(kernel: Kernel) -> f64 {
+    const ROUNDS: usize = 30_000;
+    let kernel = if kernel.available() { kernel } else { Kernel::Portable };
+    match kernel {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the CPU has it, as was just asked.
+        Kernel::Avx512Vnni => unsafe { integer_avx512(ROUNDS) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Kernel::Avx2 => unsafe { integer_avx2(ROUNDS) },
+        _ => integer_portable(ROUNDS),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vnni")]
+unsafe fn integer_avx512(rounds: usize) -> f64 {
+    use std::arch::x86_64::*;
+    let (a, b) = (_mm512_set1_epi32(black_box(0x0102_0304)), _mm512_set1_epi32(black_box(0x0101_ff02)));
+    let mut sums = [_mm512_set1_epi32(black_box(1)); CHAINS];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = _mm512_dpbusd_epi32(*sum, a, b);
+        }
+    }
+    black_box(sums.map(|sum| _mm512_reduce_add_epi32(sum)));
+    (rounds * CHAINS * 64) as f64
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn integer_avx2(rounds: usize) -> f64 {
+    use std::arch::x86_64::*;
+    let mut sums = [_mm256_set1_epi32(black_box(1)); CHAINS];
+    let b = _mm256_set1_epi32(black_box(0x0003_fffe));
+    let mut a = _mm256_set1_epi32(black_box(0x0005_0007));
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            // Opaque, or the compiler would multiply once for all chains.
+            // SAFETY: adds to registers; touches nothing else.
+            unsafe {
+                std::arch::asm!(
+                    "vpmaddwd {product}, {a}, {b}",
+                    "vpaddd {sum}, {sum}, {product}",
+                    product = out(ymm_reg) _, a = in(ymm_reg) a, b = in(ymm_reg) b, sum = inout(ymm_reg) *sum,
+                    options(pure, nomem, nostack, preserves_flags)
+                );
+            }
+        }
+        a = _mm256_xor_si256(a, sums[0]);
+    }
+    black_box(sums.map(|sum| _mm256_extract_epi32::<0>(sum)));
+    (rounds * CHAINS * 16) as f64
+}
+
+fn integer_portable(rounds: usize) -> f64 {
+    let (a, b) = (black_box([3i16; 8]), black_box([5i16; 8]));
+    let mut sums = [[black_box(1i32); 8]; CHAINS];
+    for round in 0..rounds {
+        for sum in &mut sums {
+            for ((sum, &a), &b) in sum.iter_mut().zip(&a).zip(&b) {
+                *sum = sum.wrapping_add(i32::from(a ^ round as i16) * i32::from(b));
+            }
+        }
+    }
+    black_box(sums);
+    (rounds * CHAINS * 8) as f64
 }

@@ -36,7 +36,13 @@ impl Kernel {
 
     /// Whether this CPU, and this build, runs it.
     pub fn available(self) -> bool {
-        matches!(self, Kernel::Portable)
+        match self {
+            Kernel::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512Vnni => Isa::Avx512.available() && std::arch::is_x86_feature_detected!("avx512vnni"),
+            #[allow(unreachable_patterns, reason = "the kernels of other architectures")]
+            _ => false,
+        }
     }
 
     /// The most capable one within an instruction set.

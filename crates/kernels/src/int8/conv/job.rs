@@ -94,6 +94,37 @@ pub(in crate::int8) struct Span {
     pub sums: *mut i32,
 }
 
+/// Which taps of a depthwise kernel make a group.
+#[allow(dead_code, reason = "each architecture has its own")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::int8) enum TapOrder {
+    /// As they come, row after row.
+    Rows,
+    /// Each group is a column: for kernels no higher than a group.
+    Columns,
+}
+
+impl TapOrder {
+    /// Groups of a kernel, of `taps` taps each.
+    pub fn groups(self, [height, width]: [usize; 2], taps: usize) -> usize {
+        match self {
+            TapOrder::Rows => (height * width).div_ceil(taps),
+            TapOrder::Columns => width,
+        }
+    }
+
+    /// Row and column of a tap; None where it fills up a group.
+    pub fn tap(self, [height, width]: [usize; 2], taps: usize, group: usize, number: usize) -> Option<[usize; 2]> {
+        match self {
+            TapOrder::Rows => {
+                let tap = group * taps + number;
+                (tap < height * width).then(|| [tap / width, tap % width])
+            }
+            TapOrder::Columns => (number < height).then_some([number, group]),
+        }
+    }
+}
+
 /// How one instruction set does depthwise convolutions.
 ///
 /// # Safety of its function
@@ -103,6 +134,7 @@ pub(in crate::int8) struct DepthwiseKernels {
     pub block: usize,
     /// Taps that are multiplied at once: weights lie `[group][position][taps of it]`.
     pub taps: usize,
+    pub order: TapOrder,
     /// Bytes of a weight: 1 for i8, 2 for i16.
     pub weight_bytes: usize,
     pub signed: bool,

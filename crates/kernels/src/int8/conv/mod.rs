@@ -12,6 +12,10 @@
 //! | `table` | which kernels serve a convolution |
 //! | `portable` and others | the inner loops |
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512_depthwise;
 pub(super) mod job;
 mod pack;
 mod portable;

@@ -168,8 +168,7 @@ impl Packing {
 }
 
 pub(super) fn depthwise(spec: &ConvSpec, kernels: &DepthwiseKernels) -> Packed {
-    let taps = spec.kernel[0] * spec.kernel[1];
-    let groups = taps.div_ceil(kernels.taps);
+    let groups = kernels.order.groups(spec.kernel, kernels.taps);
     let block_count = spec.output_channels.div_ceil(kernels.block);
     let bytes = groups * kernels.block * kernels.taps * kernels.weight_bytes;
     let mut packed = Packed {
@@ -186,9 +185,12 @@ pub(super) fn depthwise(spec: &ConvSpec, kernels: &DepthwiseKernels) -> Packed {
         for group in 0..groups {
             for position in 0..kernels.block {
                 let channel = first + (kernels.channel)(position);
-                for tap in group * kernels.taps..(group + 1) * kernels.taps {
-                    let there = tap < taps && channel < spec.output_channels;
-                    let weight = if there { spec.channel(channel)[tap] } else { 0 };
+                for number in 0..kernels.taps {
+                    let tap = kernels.order.tap(spec.kernel, kernels.taps, group, number);
+                    let weight = match tap.filter(|_| channel < spec.output_channels) {
+                        Some([row, column]) => spec.channel(channel)[row * spec.kernel[1] + column],
+                        None => 0,
+                    };
                     if kernels.weight_bytes == 1 { writer.narrow(weight) } else { writer.wide(weight) }
                 }
             }

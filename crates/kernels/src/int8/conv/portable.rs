@@ -1,6 +1,6 @@
 //! Convolution in plain Rust, one pixel and sixteen channels at a time. What every other kernel must equal.
 
-use super::job::{DenseKernels, DepthwiseKernels, Packing, Requantise, Span, Tile};
+use super::job::{DenseKernels, DepthwiseKernels, Packing, Requantise, Span, TapOrder, Tile};
 use crate::int8::quantisation::code;
 
 /// Output channels at a time.
@@ -9,8 +9,15 @@ const LANES: usize = 16;
 pub(super) static DENSE: DenseKernels =
     DenseKernels { lanes: LANES, packing: Packing::Quads, signed: false, tiles: &[&[tile]] };
 
-pub(super) static DEPTHWISE: DepthwiseKernels =
-    DepthwiseKernels { block: LANES, taps: 1, weight_bytes: 1, signed: false, channel: |position| position, span };
+pub(super) static DEPTHWISE: DepthwiseKernels = DepthwiseKernels {
+    block: LANES,
+    taps: 1,
+    order: TapOrder::Rows,
+    weight_bytes: 1,
+    signed: false,
+    channel: |position| position,
+    span,
+};
 
 /// # Safety
 /// As [`DenseKernels`] says.

@@ -3,16 +3,34 @@
 use super::job::{DenseKernels, DepthwiseKernels};
 use super::portable;
 use super::spec::{ConvSpec, Output};
+#[cfg(target_arch = "x86_64")]
+use super::{avx512, avx512_depthwise};
 use crate::int8::Kernel;
 
 pub(super) fn dense(kernel: Kernel, spec: &ConvSpec) -> (Kernel, &'static DenseKernels) {
-    let _ = (kernel, convertible(spec));
-    (Kernel::Portable, &portable::DENSE)
+    if !convertible(spec) {
+        return (Kernel::Portable, &portable::DENSE);
+    }
+    match kernel {
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx512Vnni => (kernel, &avx512::DENSE),
+        _ => (Kernel::Portable, &portable::DENSE),
+    }
 }
 
 pub(super) fn depthwise(kernel: Kernel, spec: &ConvSpec) -> (Kernel, &'static DepthwiseKernels) {
-    let _ = (kernel, convertible(spec));
-    (Kernel::Portable, &portable::DEPTHWISE)
+    if !convertible(spec) {
+        return (Kernel::Portable, &portable::DEPTHWISE);
+    }
+    match kernel {
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx512Vnni if spec.kernel == [3, 3] && spec.stride[1] == 1 && spec.dilation[1] == 1 => {
+            (kernel, &avx512_depthwise::ROLLING)
+        }
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx512Vnni => (kernel, &avx512_depthwise::ANY),
+        _ => (Kernel::Portable, &portable::DEPTHWISE),
+    }
 }
 
 /// Whether every scaled sum fits i32: vectors convert before they saturate. Scales of real networks stay far below.

@@ -1,6 +1,6 @@
 //! A run of a convolution: over blocks of channels, rows and tiles of pixels. The same for every instruction set.
 
-use super::job::{ACCUMULATORS, Requantise, Span, Tile};
+use super::job::{ACCUMULATORS, DepthwiseKernels, Requantise, Span, Tile};
 use super::pack::Block;
 use super::spec::DEPTHWISE_TAPS;
 use super::{Conv, Inner, Output};
@@ -84,14 +84,16 @@ impl Conv {
         }
     }
 
-    /// Offsets of the taps under the kernel of a depthwise convolution, padded to whole groups.
-    fn taps(&self, input: &Layout, group: usize, offsets: &mut [usize; MOST_TAPS]) -> usize {
-        let [height, width] = self.geometry.kernel;
-        for (tap, offset) in offsets.iter_mut().take(height * width).enumerate() {
-            *offset = tap / width * self.geometry.dilation[0] * input.row_stride()
-                + tap % width * self.geometry.dilation[1] * input.pixel_stride();
+    /// Offsets of the taps under the kernel of a depthwise convolution, whole groups of them; what fills up a group points to the first.
+    fn taps(&self, input: &Layout, kernels: &DepthwiseKernels, offsets: &mut [usize; MOST_TAPS]) -> usize {
+        let groups = kernels.order.groups(self.geometry.kernel, kernels.taps);
+        for (at, offset) in offsets.iter_mut().take(groups * kernels.taps).enumerate() {
+            let tap = kernels.order.tap(self.geometry.kernel, kernels.taps, at / kernels.taps, at % kernels.taps);
+            let [row, column] = tap.unwrap_or([0, 0]);
+            *offset = row * self.geometry.dilation[0] * input.row_stride()
+                + column * self.geometry.dilation[1] * input.pixel_stride();
         }
-        (height * width).div_ceil(group)
+        groups
     }
 }
 
@@ -153,7 +155,7 @@ pub(super) fn codes(conv: &Conv, input: &Plane, output: &mut PlaneMut) {
         }
         Inner::Depthwise(kernels) => {
             let mut taps = [0; MOST_TAPS];
-            let groups = conv.taps(input.layout(), kernels.taps, &mut taps);
+            let groups = conv.taps(input.layout(), kernels, &mut taps);
             for row in rows.first..rows.end {
                 for block in &conv.packed.blocks {
                     let job = Span {
@@ -211,7 +213,7 @@ pub(super) fn real(conv: &Conv, input: &Plane, output: &mut [f32], [height, widt
                 }
                 Inner::Depthwise(kernels) => {
                     let mut taps = [0; MOST_TAPS];
-                    let groups = conv.taps(input.layout(), kernels.taps, &mut taps);
+                    let groups = conv.taps(input.layout(), kernels, &mut taps);
                     parts(0..width, ACCUMULATORS / kernels.block, |column, pixels| {
                         let job = Span {
                             input: conv.window(input, row, column).wrapping_add(block.first),
