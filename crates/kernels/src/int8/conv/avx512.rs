@@ -82,7 +82,8 @@ unsafe fn tile<const V: usize, const P: usize>(job: &Tile) {
                         weight[v] = _mm512_load_si512(weights.add(v));
                     }
                     for p in 0..P {
-                        let four = _mm512_set1_epi32(input.add(p * job.input_step).cast::<i32>().read_unaligned());
+                        let pixel = input.add(p * job.input_step);
+                        let four = _mm512_set1_epi32(pixel.cast::<i32>().read_unaligned());
                         for v in 0..V {
                             sums[p][v] = _mm512_dpbusd_epi32(sums[p][v], four, weight[v]);
                         }
@@ -101,28 +102,81 @@ unsafe fn tile<const V: usize, const P: usize>(job: &Tile) {
             }
             return;
         }
-        // After both packs, dword 4·l + v of the result holds channels 16·v + 4·l …
-        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-        for p in 0..P {
-            let mut four = [_mm512_setzero_si512(); 4];
-            four[..V].copy_from_slice(&sums[p]);
-            let codes = _mm512_permutexvar_epi32(order, pack(four, V, &job.requantise));
-            store(job.output.add(p * job.output_step), codes, job.bytes, 16 * V);
+        // Not a loop: its index would move all sums to the stack.
+        four::<V, P, 0>(job, &sums);
+        four::<V, P, 1>(job, &sums);
+        four::<V, P, 2>(job, &sums);
+        four::<V, P, 3>(job, &sums);
+        four::<V, P, 4>(job, &sums);
+        four::<V, P, 5>(job, &sums);
+    }
+}
+
+/// Codes of four of a tile's vectors, whichever pixels they belong to: narrow blocks then cost no more than wide ones.
+///
+/// # Safety
+/// As [`DenseKernels`] says.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn four<const V: usize, const P: usize, const NUMBER: usize>(job: &Tile, sums: &[[__m512i; V]; P]) {
+    if 4 * NUMBER >= P * V {
+        return;
+    }
+    let count = const { if P * V < 4 * NUMBER + 4 { P * V % 4 } else { 4 } };
+    let (mut four, mut vectors) = ([_mm512_setzero_si512(); 4], [0; 4]);
+    for i in 0..count {
+        vectors[i] = (4 * NUMBER + i) % V;
+        four[i] = sums[(4 * NUMBER + i) / V][vectors[i]];
+    }
+    // SAFETY: each vector has its multipliers, each pixel its output, as the job promises.
+    unsafe {
+        let codes = _mm512_permutexvar_epi32(order(), pack(four, vectors, count, &job.requantise));
+        let full = job.bytes == 16 * V;
+        if full && count == 4 && (V == 4 || job.output_step == 16 * V) {
+            let output = job.output.add(4 * NUMBER / V * job.output_step + 16 * vectors[0]);
+            _mm512_storeu_si512(output.cast(), codes);
+            return;
+        }
+        for i in 0..count {
+            let piece = match i {
+                0 => _mm512_castsi512_si128(codes),
+                1 => _mm512_extracti32x4_epi32::<1>(codes),
+                2 => _mm512_extracti32x4_epi32::<2>(codes),
+                _ => _mm512_extracti32x4_epi32::<3>(codes),
+            };
+            let output = job.output.add((4 * NUMBER + i) / V * job.output_step + 16 * vectors[i]);
+            if full || vectors[i] < V - 1 {
+                _mm_storeu_si128(output.cast(), piece);
+            } else {
+                _mm_mask_storeu_epi32(output.cast(), dwords(job.bytes - 16 * (V - 1)) as u8, piece);
+            }
         }
     }
 }
 
-/// Sixteen channels of codes from each of the first `vectors`: lane l of the result holds four from each, in turn.
+/// After both packs, dword 4·l + v holds channels 4·l … of vector v: this brings the vectors one after the other.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn order() -> __m512i {
+    _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)
+}
+
+/// Codes of the first `count` of four vectors: lane l of the result holds four from each, in turn. `vectors` says which of the block's they are.
 ///
 /// # Safety
-/// `vectors` × 16 multipliers are there.
+/// Multipliers are there for these vectors.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) unsafe fn pack(mut sums: [__m512i; 4], vectors: usize, requantise: &Requantise) -> __m512i {
-    for v in 0..vectors {
+pub(super) unsafe fn pack(
+    mut sums: [__m512i; 4],
+    vectors: [usize; 4],
+    count: usize,
+    requantise: &Requantise,
+) -> __m512i {
+    for i in 0..count {
         // SAFETY: as the caller promises.
-        let multiplier = unsafe { _mm512_loadu_ps(requantise.multiplier.add(16 * v)) };
-        sums[v] = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sums[v]), multiplier));
+        let multiplier = unsafe { _mm512_loadu_ps(requantise.multiplier.add(16 * vectors[i])) };
+        sums[i] = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sums[i]), multiplier));
     }
     let zero = _mm512_set1_epi16(requantise.zero as i16);
     let first = _mm512_adds_epi16(_mm512_packs_epi32(sums[0], sums[1]), zero);
@@ -130,24 +184,6 @@ pub(super) unsafe fn pack(mut sums: [__m512i; 4], vectors: usize, requantise: &R
     let codes = _mm512_packus_epi16(first, second);
     let (low, high) = (_mm512_set1_epi8(requantise.low as i8), _mm512_set1_epi8(requantise.high as i8));
     _mm512_min_epu8(_mm512_max_epu8(codes, low), high)
-}
-
-/// The first `bytes` (a multiple of 4) of `codes`; `whole` is how many there are when none is left out.
-///
-/// # Safety
-/// `output` takes `bytes` bytes.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) unsafe fn store(output: *mut u8, codes: __m512i, bytes: usize, whole: usize) {
-    // SAFETY: as the caller promises; masked lanes are not touched.
-    unsafe {
-        match bytes {
-            64 if whole == 64 => _mm512_storeu_si512(output.cast(), codes),
-            32 if whole == 32 => _mm256_storeu_si256(output.cast(), _mm512_castsi512_si256(codes)),
-            16 if whole == 16 => _mm_storeu_si128(output.cast(), _mm512_castsi512_si128(codes)),
-            _ => _mm512_mask_storeu_epi32(output.cast(), dwords(bytes), codes),
-        }
-    }
 }
 
 /// A mask of `bytes` / 4 lanes.

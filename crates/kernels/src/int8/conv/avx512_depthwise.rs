@@ -6,7 +6,7 @@
 
 use std::arch::x86_64::*;
 
-use super::avx512::{dwords, pack, store};
+use super::avx512::{dwords, pack};
 use super::job::{DepthwiseKernels, Span, TapOrder};
 
 /// Any kernel: taps by fours.
@@ -71,7 +71,8 @@ unsafe fn finish(job: &Span, pixel: usize, sums: [__m512i; 4]) {
     // SAFETY: output, or sums, are good for each pixel, as the job promises.
     unsafe {
         if job.sums.is_null() {
-            store(job.output.add(pixel * job.output_step), pack(sums, 4, &job.requantise), job.bytes, 64);
+            let codes = pack(sums, [0, 1, 2, 3], 4, &job.requantise);
+            _mm512_mask_storeu_epi32(job.output.add(pixel * job.output_step).cast(), dwords(job.bytes), codes);
         } else {
             for v in 0..4 {
                 _mm512_storeu_si512(job.sums.add(pixel * 64 + v * 16).cast(), sums[v]);
