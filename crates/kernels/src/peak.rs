@@ -135,21 +135,21 @@ unsafe fn integer_avx2(rounds: usize) -> f64 {
     use std::arch::x86_64::*;
     let mut sums = [_mm256_set1_epi32(black_box(1)); CHAINS];
     let b = _mm256_set1_epi32(black_box(0x0003_fffe));
-    let mut a = _mm256_set1_epi32(black_box(0x0005_0007));
+    let a = _mm256_set1_epi32(black_box(0x0005_0007));
     for _ in 0..rounds {
         for sum in &mut sums {
-            // Opaque, or the compiler would multiply once for all chains.
-            // SAFETY: adds to registers; touches nothing else.
+            let product: __m256i;
+            // Volatile, or the compiler would multiply once for all.
+            // SAFETY: multiplies registers; touches nothing else.
             unsafe {
                 std::arch::asm!(
                     "vpmaddwd {product}, {a}, {b}",
-                    "vpaddd {sum}, {sum}, {product}",
-                    product = out(ymm_reg) _, a = in(ymm_reg) a, b = in(ymm_reg) b, sum = inout(ymm_reg) *sum,
-                    options(pure, nomem, nostack, preserves_flags)
+                    product = lateout(ymm_reg) product, a = in(ymm_reg) a, b = in(ymm_reg) b,
+                    options(nomem, nostack, preserves_flags)
                 );
             }
+            *sum = _mm256_add_epi32(*sum, product);
         }
-        a = _mm256_xor_si256(a, sums[0]);
     }
     black_box(sums.map(|sum| _mm256_extract_epi32::<0>(sum)));
     (rounds * CHAINS * 16) as f64

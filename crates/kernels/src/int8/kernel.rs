@@ -39,6 +39,8 @@ impl Kernel {
         match self {
             Kernel::Portable => true,
             #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2 => Isa::Avx2.available(),
+            #[cfg(target_arch = "x86_64")]
             Kernel::Avx512Vnni => Isa::Avx512.available() && std::arch::is_x86_feature_detected!("avx512vnni"),
             #[allow(unreachable_patterns, reason = "the kernels of other architectures")]
             _ => false,

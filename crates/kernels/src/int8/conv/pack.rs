@@ -102,6 +102,22 @@ fn weight(spec: &ConvSpec, channel: usize, row: usize, segment: usize, byte: usi
     spec.channel(channel)[(input * spec.kernel[0] + row) * spec.kernel[1] + column]
 }
 
+/// Whether no two weights that a [`Packing::Quads`] puts side by side can bring 255 times their sum out of 16 bits: what vpmaddubsw needs.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn pairs_are_small(spec: &ConvSpec) -> bool {
+    let Segments { count, groups } = segments(spec);
+    let places = (0..spec.output_channels).flat_map(|channel| (0..spec.kernel[0]).map(move |row| (channel, row)));
+    places.flat_map(|(channel, row)| (0..count).map(move |segment| (channel, row, segment))).all(
+        |(channel, row, segment)| {
+            (0..2 * groups).all(|pair| {
+                let weight = |byte| i32::from(weight(spec, channel, row, segment, byte));
+                let (a, b) = (weight(2 * pair), weight(2 * pair + 1));
+                a.max(0) + b.max(0) <= 128 && a.min(0) + b.min(0) >= -128
+            })
+        },
+    )
+}
+
 struct Writer<'a> {
     target: &'a mut [u8],
     at: usize,

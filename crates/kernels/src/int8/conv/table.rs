@@ -4,7 +4,7 @@ use super::job::{DenseKernels, DepthwiseKernels};
 use super::portable;
 use super::spec::{ConvSpec, Output};
 #[cfg(target_arch = "x86_64")]
-use super::{avx512, avx512_depthwise};
+use super::{avx2, avx2_depthwise, avx512, avx512_depthwise, pack};
 use crate::int8::Kernel;
 
 pub(super) fn dense(kernel: Kernel, spec: &ConvSpec) -> (Kernel, &'static DenseKernels) {
@@ -14,6 +14,10 @@ pub(super) fn dense(kernel: Kernel, spec: &ConvSpec) -> (Kernel, &'static DenseK
     match kernel {
         #[cfg(target_arch = "x86_64")]
         Kernel::Avx512Vnni => (kernel, &avx512::DENSE),
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx2 if pack::pairs_are_small(spec) => (kernel, &avx2::NARROW),
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx2 => (kernel, &avx2::WIDE),
         _ => (Kernel::Portable, &portable::DENSE),
     }
 }
@@ -29,6 +33,8 @@ pub(super) fn depthwise(kernel: Kernel, spec: &ConvSpec) -> (Kernel, &'static De
         }
         #[cfg(target_arch = "x86_64")]
         Kernel::Avx512Vnni => (kernel, &avx512_depthwise::ANY),
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx2 => (kernel, &avx2_depthwise::ANY),
         _ => (Kernel::Portable, &portable::DEPTHWISE),
     }
 }
