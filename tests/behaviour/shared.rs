@@ -257,7 +257,7 @@ fn an_old_result_is_refused_unless_the_program_says_otherwise() {
     assert_eq!(careful.next().unwrap().result.sequence, 3);
     assert_eq!(careful.refused(), 2);
     drop(careful);
-    let mut careless = Results::open(Options { max_age: None, ..options.clone() }).unwrap();
+    let mut careless = Results::open(Options { max_age: None, newest: false, ..options.clone() }).unwrap();
     assert_eq!(careless.next().unwrap().result.sequence, 1);
     drop(careless);
     serve.join().unwrap();
