@@ -133,14 +133,14 @@ def latency_rows(plan: Plan, world: World) -> dict[str, list[Row]]:
 
 
 def float_rows(plan: Plan, world: World) -> dict[str, Row]:
-    """The same networks before quantisation, and the shipped ones by onnxruntime, which the daemon must agree with."""
+    """The same networks before quantisation, and the shipped ones by the other engine: the daemon and onnxruntime must agree."""
+    other = "milad" if plan.engine == "onnxruntime" else "onnxruntime"
     n, latency = OPERATING[0]
     rows = {}
     for mode in ("slow", "mila"):
         if world.float_bundle is not None:
             rows[f"float-{mode}"] = Row(f"float-{mode}-{n}-{latency}", f"{mode}, float", world.name, world.float_bundle, mode, n, latency)
-        if plan.engine != "onnxruntime":
-            rows[f"check-{mode}"] = Row(f"check-{mode}-{n}-{latency}", f"{mode}, onnxruntime", world.name, world.bundle, mode, n, latency)
+        rows[f"check-{mode}"] = Row(f"check-{mode}-{n}-{latency}", f"{mode}, {other}", world.name, world.bundle, mode, n, latency, other)
     return rows
 
 
