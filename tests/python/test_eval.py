@@ -45,7 +45,7 @@ def _made_up(folder):
             np.save(folder / f"{n:06}.{kind}.npy", array)
 
 
-@pytest.fixture(scope="module", params=["made up"])
+@pytest.fixture(scope="module", params=["rendered", "made up"])
 def clip(request, milad, tmp_path_factory):
     """A labelled clip, its truth frame by frame."""
     folder = tmp_path_factory.mktemp("scene") / "clip"
