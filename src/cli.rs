@@ -25,7 +25,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The daemon (the default): frames in, predictions out. Without a configuration and a camera it plays a test card
+    /// The daemon (the default): frames in, predictions out. Without a configuration and a camera it plays a rendered
+    /// street
     Run(Box<RunArgs>),
     /// Reads the configuration, loads the bundle, opens the camera: prints what would run. Exit status 78: refused
     Check(Box<check::Args>),

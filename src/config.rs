@@ -33,7 +33,8 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
 pub struct Camera {
-    /// `v4l2:…`, `usb:…`, `pipe:`, `clip:…`, `card:`; nothing: the first camera, or the test card where there is none.
+    /// `v4l2:…`, `usb:…`, `pipe:`, `clip:…`, `scene:…`, `card:`; nothing: the first camera, or a rendered scene where there
+    /// is none.
     pub source: Option<String>,
     /// Wanted `[width, height]` in pixels.
     pub size: Option<[u32; 2]>,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use milad_scene::World;
 
 use crate::capture::source_spec::SourceSpecError;
 use crate::capture::v4l2::find::Places;
@@ -23,7 +24,7 @@ pub struct RunArgs {
     /// The configuration [default: /etc/milad/milad.toml where it exists]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// v4l2:/dev/video0, v4l2:BY-ID-NAME, usb:VID:PID[:SERIAL], pipe:, clip:FILE.y4m, clip:FOLDER or card:
+    /// v4l2:/dev/video0, v4l2:BY-ID-NAME, usb:VID:PID[:SERIAL], pipe:, clip:FILE.y4m, clip:FOLDER, scene:WORLD or card:
     #[arg(long)]
     pub source: Option<String>,
     /// A bundle's folder, or its name in ./models or /usr/share/milad/models
@@ -109,9 +110,13 @@ const DEFAULT_BUNDLES: [&str; 2] = ["street", "demo"];
 impl Settings {
     /// Fills in what the configuration leaves open.
     pub fn resolve(config: &Config) -> Result<Settings, Refused> {
+        let bundle = match &config.model.bundle {
+            Some(bundle) => bundle.clone(),
+            None => default_bundle()?,
+        };
         let source = match &config.camera.source {
             Some(source) => source.clone(),
-            None => default_source(&Places::system(), devices::is_camera),
+            None => default_source(&Places::system(), devices::is_camera, &bundle),
         };
         let spec: SourceSpec = source.parse().map_err(|error: SourceSpecError| Refused(error.to_string()))?;
         let request = Request {
@@ -119,10 +124,6 @@ impl Settings {
             rate: config.camera.rate,
             format: config.camera.format.clone(),
             controls: config.camera.controls.clone(),
-        };
-        let bundle = match &config.model.bundle {
-            Some(bundle) => bundle.clone(),
-            None => default_bundle()?,
         };
         let socket = match &config.results.socket {
             Some(socket) => socket.clone(),
@@ -144,11 +145,14 @@ impl Settings {
     }
 }
 
-/// The first camera, or the test card where there is none.
-fn default_source(places: &Places, is_camera: impl Fn(&Path) -> bool) -> String {
+/// The first camera; where there is none a rendered world, the one that the bundle is named after, or else the street.
+fn default_source(places: &Places, is_camera: impl Fn(&Path) -> bool, bundle: &str) -> String {
     match places.nodes().into_iter().find(|path| is_camera(path)) {
         Some(path) => format!("v4l2:{}", path.display()),
-        None => "card:".to_owned(),
+        None => {
+            let name = Path::new(bundle).file_name().and_then(|name| name.to_str());
+            format!("scene:{}", name.and_then(|name| name.parse().ok()).unwrap_or(World::Street))
+        }
     }
 }
 
@@ -182,18 +186,21 @@ mod tests {
     use crate::capture::v4l2::find::machine::{CAM, Machine};
 
     #[test]
-    fn the_first_camera_is_played_where_there_is_one_and_the_card_elsewhere() {
+    fn the_first_camera_is_played_where_there_is_one_and_a_scene_elsewhere() {
         let machine = Machine::new("default-source");
-        let source = |is_camera: fn(&Path) -> bool| default_source(&machine.places, is_camera);
-        assert_eq!(source(|_| true), "card:");
+        let source = |is_camera: fn(&Path) -> bool| default_source(&machine.places, is_camera, "demo");
+        assert_eq!(source(|_| true), "scene:street");
         for (number, port) in [(10, "1-1"), (9, "1-2"), (2, "1-3")] {
             machine.plug(number, port, CAM, None);
         }
         assert_eq!(source(|_| true), format!("v4l2:{}", machine.node(2).display()));
         // A webcam's second node has metadata, a board's first ones are codecs.
         assert_eq!(source(|path| !path.ends_with("video2")), format!("v4l2:{}", machine.node(9).display()));
-        assert_eq!(source(|_| false), "card:");
-        assert_eq!(source(devices::is_camera), "card:", "plain files are no cameras");
+        assert_eq!(source(|_| false), "scene:street");
+        assert_eq!(source(devices::is_camera), "scene:street", "plain files are no cameras");
+        for (bundle, scene) in [("room", "scene:room"), ("models/room/", "scene:room"), ("attic", "scene:street")] {
+            assert_eq!(default_source(&machine.places, |_| false, bundle), scene, "{bundle}");
+        }
     }
 
     #[test]
@@ -203,6 +210,7 @@ mod tests {
             ("clip:a.y4m?rate=max", true),
             ("clip:a.y4m?rate=25", false),
             ("clip:a.y4m?rate=25&loop=1", false),
+            ("scene:", false),
             ("card:", false),
             ("pipe:", false),
             ("v4l2:/dev/video0", false),

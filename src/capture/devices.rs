@@ -226,7 +226,7 @@ fn table(nodes: &[Node]) -> String {
             text,
             "\nNo camera that V4L2 can stream from: {found}.\n\
              Plug in a USB camera and look at `dmesg`; for a CSI camera see `rpicam-hello --list-cameras`;\n\
-             without any camera, `milad run --source card:` plays a test card."
+             without any camera, `milad run` plays a rendered street (`--source scene:`), or a test card (`--source card:`)."
         );
     }
     text.trim_start_matches('\n').to_owned()

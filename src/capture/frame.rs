@@ -45,6 +45,8 @@ pub struct Camera {
     pub live: bool,
     /// Whether `driver_sequence` is the driver's own count, so that its gaps are frames that the driver lost.
     pub counts: bool,
+    /// Pinhole intrinsics `[fx, fy, cx, cy]` in pixels of its picture, where the source knows them.
+    pub intrinsics: Option<[f64; 4]>,
 }
 
 /// The bytes of one frame, given back to their owner when dropped.

@@ -1,4 +1,4 @@
-//! Where frames come from: V4L2 cameras, a pipe, clips, the test card.
+//! Where frames come from: V4L2 cameras, a pipe, clips, rendered scenes, the test card.
 //!
 //! A [`Source`] knows one device and nothing of retries; [`supervisor`] keeps a source alive: it tells of a lost camera,
 //! waits with back-off, finds it again by its stable name and negotiates from zero.
@@ -11,6 +11,7 @@ pub mod frame;
 mod pictures;
 pub mod pipe;
 pub mod pool;
+pub mod scene;
 pub mod source_spec;
 pub mod supervisor;
 pub mod v4l2;
@@ -74,6 +75,7 @@ pub fn open(spec: &SourceSpec, request: &Request, stop: &Stop) -> Result<Box<dyn
         }
         SourceSpec::Pipe => Ok(Box::new(pipe::Pipe::open(stop)?)),
         SourceSpec::Clip(clip) => Ok(Box::new(clip::Clip::open(clip, stop)?)),
+        SourceSpec::Scene(scene) => Ok(Box::new(scene::Scene::open(&scene.with(request))?)),
         SourceSpec::Card(card) => Ok(Box::new(card::Card::open(&card.with(request))?)),
     }
 }

@@ -67,7 +67,8 @@ impl Pictures {
                 let (encoding, colour) = (Encoding::Mjpeg, Colour::FULL_DEFAULT);
                 let format = StreamFormat { encoding, width, height, strides: [0; 3], colour };
                 let format_name = "JPEG".to_owned();
-                let camera = Camera { name, format_name, format, interval_ns: 0, live: false, counts: false };
+                let (interval_ns, live, counts, intrinsics) = (0, false, false, None);
+                let camera = Camera { name, format_name, format, interval_ns, live, counts, intrinsics };
                 // The others may be larger; their buffers grow to the largest.
                 Ok((camera, bytes.len()))
             }

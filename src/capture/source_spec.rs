@@ -6,6 +6,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use milad_scene::World;
+
 /// A source, as the user named it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SourceSpec {
@@ -15,6 +17,8 @@ pub enum SourceSpec {
     Pipe,
     /// `clip:PATH`: a Y4M file or a folder of pictures.
     Clip(ClipSpec),
+    /// `scene:…`: a rendered world.
+    Scene(SceneSpec),
     /// `card:`: the moving test card.
     Card(CardSpec),
 }
@@ -23,7 +27,7 @@ impl SourceSpec {
     /// Whether frames come whether or not anybody is ready for them: late readers skip some.
     pub fn is_live(&self) -> bool {
         match self {
-            SourceSpec::Camera(_) | SourceSpec::Pipe | SourceSpec::Card(_) => true,
+            SourceSpec::Camera(_) | SourceSpec::Pipe | SourceSpec::Scene(_) | SourceSpec::Card(_) => true,
             SourceSpec::Clip(clip) => matches!(clip.pace, Pace::Fixed(_)),
         }
     }
@@ -101,6 +105,42 @@ impl Default for CardSpec {
     }
 }
 
+/// A rendered world, and how it is rendered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SceneSpec {
+    /// Which world.
+    pub world: World,
+    /// Which of its clips.
+    pub seed: u64,
+    /// Pixels a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// The pixel format's four letters.
+    pub format: String,
+    /// Frames a second.
+    pub rate: f64,
+    /// Whether the camera jumps to another place every few seconds.
+    pub cuts: bool,
+}
+
+impl SceneSpec {
+    /// What the configuration asks of a camera is asked of the scene too, and beats its own options.
+    pub fn with(&self, request: &Request) -> SceneSpec {
+        let (width, height) = request.size.unwrap_or((self.width, self.height));
+        let format = request.format.as_ref().unwrap_or(&self.format).clone();
+        SceneSpec { width, height, format, rate: request.rate.unwrap_or(self.rate), ..*self }
+    }
+}
+
+impl Default for SceneSpec {
+    /// A clip that no network was trained on.
+    fn default() -> SceneSpec {
+        let (width, height, format, rate) = (256, 128, "RGB3".to_owned(), milad_scene::FRAMES_PER_SECOND);
+        SceneSpec { world: World::Street, seed: 1_999_999, width, height, format, rate, cuts: false }
+    }
+}
+
 /// What is asked of a source; what it grants is in [`super::Camera`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Request {
@@ -124,7 +164,7 @@ pub struct SourceSpecError {
 
 /// The kinds, as error messages list them.
 const KINDS: &str =
-    "v4l2:/dev/video0, v4l2:NAME (from /dev/v4l/by-id), usb:VID:PID[:SERIAL], pipe:, clip:PATH or card:";
+    "v4l2:/dev/video0, v4l2:NAME (from /dev/v4l/by-id), usb:VID:PID[:SERIAL], pipe:, clip:PATH, scene:WORLD or card:";
 
 impl FromStr for SourceSpec {
     type Err = SourceSpecError;
@@ -152,7 +192,7 @@ fn parse(text: &str) -> Result<SourceSpec, String> {
         "pipe" => Err("takes nothing after the colon: it reads Y4M from standard input".to_owned()),
         "clip" => clip(rest),
         "card" => card(rest),
-        "scene" => Err(format!("scenes are not part of this version; expected {KINDS}")),
+        "scene" => scene(rest),
         _ => Err(format!("{kind:?} is not a kind of source; expected {KINDS}")),
     }
 }
@@ -223,6 +263,29 @@ fn card(rest: &str) -> Result<SourceSpec, String> {
     Ok(SourceSpec::Card(spec))
 }
 
+fn scene(rest: &str) -> Result<SourceSpec, String> {
+    let (world, options) = rest.split_once('?').unwrap_or((rest, ""));
+    let mut spec = SceneSpec::default();
+    if !world.is_empty() {
+        spec.world = world.parse().map_err(|error: milad_scene::UnknownWorld| error.to_string())?;
+    }
+    for (key, value) in pairs(options)? {
+        match key {
+            "seed" => {
+                spec.seed = value.parse().map_err(|_| format!("seed={value}: expected a whole number from 0 on"))?
+            }
+            "width" => spec.width = pixels(key, value)?,
+            "height" => spec.height = pixels(key, value)?,
+            "rate" => spec.rate = rate(value)?,
+            "cuts" => spec.cuts = flag(key, value)?,
+            _ => {
+                return Err(format!("{key:?} is not an option of scene:; expected seed, width, height, rate or cuts"));
+            }
+        }
+    }
+    Ok(SourceSpec::Scene(spec))
+}
+
 fn pairs(options: &str) -> Result<Vec<(&str, &str)>, String> {
     let parts = options.split('&').filter(|part| !part.is_empty());
     parts.map(|part| part.split_once('=').ok_or_else(|| format!("option {part:?}: expected key=value"))).collect()
@@ -263,6 +326,12 @@ impl fmt::Display for SourceSpec {
                     Pace::Fixed(rate) => write!(f, "&rate={rate}"),
                     Pace::Max => f.write_str("&rate=max"),
                 }
+            }
+            SourceSpec::Scene(scene) => {
+                // The format can only be what it is.
+                let SceneSpec { world, seed, width, height, rate, cuts, .. } = scene;
+                let cuts = u8::from(*cuts);
+                write!(f, "scene:{world}?seed={seed}&width={width}&height={height}&rate={rate}&cuts={cuts}")
             }
             SourceSpec::Card(card) => {
                 let CardSpec { width, height, format, rate } = card;
@@ -313,6 +382,9 @@ mod tests {
             spec("clip:a?b.y4m?rate=12.5&loop=1"),
             SourceSpec::Clip(ClipSpec { path: "a?b.y4m".into(), pace: Pace::Fixed(12.5), repeat: true })
         );
+        assert_eq!(spec("scene:"), SourceSpec::Scene(SceneSpec::default()));
+        let scene = SceneSpec { world: World::Room, seed: 7, width: 64, rate: 5.0, cuts: true, ..SceneSpec::default() };
+        assert_eq!(spec("scene:room?seed=7&width=64&rate=5&cuts=1"), SourceSpec::Scene(scene));
         assert_eq!(spec("card:"), SourceSpec::Card(CardSpec::default()));
         let card = CardSpec { width: 32, height: 16, format: "NV12".into(), rate: 5.0 };
         assert_eq!(spec("card:?width=32&height=16&format=nv12&rate=5"), SourceSpec::Card(card));
@@ -320,7 +392,10 @@ mod tests {
 
     #[test]
     fn what_is_printed_is_understood_again() {
-        for text in ["v4l2:/dev/video0", "v4l2:usb-x", "usb:046d:0825:S", "pipe:", "clip:/a?b?rate=max&loop=1", "card:"]
+        let others = ["scene:street-shifted?seed=3&cuts=1", "card:"];
+        for text in ["v4l2:/dev/video0", "v4l2:usb-x", "usb:046d:0825:S", "pipe:", "clip:/a?b?rate=max&loop=1"]
+            .iter()
+            .chain(&others)
         {
             let first = spec(text);
             assert_eq!(spec(&first.to_string()), first, "{text}");
@@ -342,6 +417,10 @@ mod tests {
             ("clip:x?rate=0", "above 0"),
             ("clip:x?rate=nan", "above 0"),
             ("clip:x?speed=2", "rate or loop"),
+            ("scene:attic", "street-shifted"),
+            ("scene:street?seed=-1", "whole number"),
+            ("scene:street?cuts=2", "1 or 0"),
+            ("scene:street?fov=2", "seed, width"),
             ("card:?width=0", "1 to 16384"),
             ("card:x", "options only"),
             ("v4l2:/dev/vi\0deo", "NUL"),

@@ -43,6 +43,7 @@ fn camera(width: usize) -> Arc<Camera> {
         interval_ns: 1,
         live: true,
         counts: true,
+        intrinsics: None,
     })
 }
 

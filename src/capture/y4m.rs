@@ -120,7 +120,8 @@ pub fn raw_camera(
 ) -> Camera {
     let strides = plane_sizes(format, width, height).0.map(|(row, _)| row);
     let format = StreamFormat { encoding: Encoding::Raw(format), width, height, strides, colour };
-    Camera { name, format_name: format_name.to_owned(), format, interval_ns: 0, live: false, counts: false }
+    let format_name = format_name.to_owned();
+    Camera { name, format_name, format, interval_ns: 0, live: false, counts: false, intrinsics: None }
 }
 
 /// The first bytes of something unexpected, fit for a log line.

@@ -95,6 +95,7 @@ pub(super) fn camera() -> Arc<Camera> {
         interval_ns: 0,
         live: true,
         counts: false,
+        intrinsics: None,
     })
 }
 

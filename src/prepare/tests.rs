@@ -22,7 +22,7 @@ fn camera(encoding: Encoding, width: usize, height: usize, colour: Colour) -> Ar
     let strides = [width * 2, 0, 0];
     let format = StreamFormat { encoding, width, height, strides, colour };
     let (name, format_name) = ("test".to_owned(), "TEST".to_owned());
-    Arc::new(Camera { name, format_name, format, interval_ns: 0, live: false, counts: false })
+    Arc::new(Camera { name, format_name, format, interval_ns: 0, live: false, counts: false, intrinsics: None })
 }
 
 fn frame(camera: &Arc<Camera>, bytes: &[u8]) -> Frame {

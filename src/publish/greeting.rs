@@ -8,7 +8,7 @@ use crate::capture::Camera;
 use crate::clock;
 use crate::model::{Spec, TaskKind};
 
-/// A greeting for newcomers. `intrinsics` are the camera's, in its own pixels, where somebody knows them.
+/// A greeting for newcomers. `intrinsics` are the camera's, in its own pixels, as the user knows them; else the source's.
 pub fn greeting(spec: &Spec, camera: Option<&Camera>, intrinsics: Option<[f64; 4]>) -> Hello {
     Hello {
         protocol: PROTOCOL,
@@ -35,7 +35,7 @@ pub fn camera_info(camera: &Camera, intrinsics: Option<[f64; 4]>) -> CameraInfo 
         height: saturate(camera.format.height),
         format: camera.format_name.clone(),
         interval_ns: camera.interval_ns,
-        intrinsics,
+        intrinsics: intrinsics.or(camera.intrinsics),
     }
 }
 

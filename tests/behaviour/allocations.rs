@@ -6,7 +6,8 @@ use std::io::Write;
 
 use milad::capture::card::Card;
 use milad::capture::clip::Clip;
-use milad::capture::source_spec::{CardSpec, ClipSpec, Pace};
+use milad::capture::scene::Scene;
+use milad::capture::source_spec::{CardSpec, ClipSpec, Pace, SceneSpec};
 use milad::capture::{Frame, Next, Source};
 use milad::model::InputSpec;
 use milad::prepare::{Prepare, PrepareOptions};
@@ -66,6 +67,14 @@ fn a_warm_card_and_its_preparation_allocate_nothing() {
     for format in ["YUYV", "NV12", "RGB24"] {
         let spec = CardSpec { width: 64, height: 48, format: format.to_owned(), rate: 1000.0 };
         assert_eq!(count(&mut Card::open(&spec).unwrap(), 6), 0, "{format}");
+    }
+}
+
+#[test]
+fn a_warm_scene_and_its_preparation_allocate_nothing() {
+    for world in milad_scene::World::ALL {
+        let spec = SceneSpec { world, width: 64, height: 32, rate: 1000.0, ..SceneSpec::default() };
+        assert_eq!(count(&mut Scene::open(&spec).unwrap(), 30), 0, "{world}");
     }
 }
 

@@ -14,9 +14,9 @@ fn plain() -> String {
 #[test]
 fn without_anything_it_plays_and_greets_and_answers() {
     // Where there is a camera, that is what would be played.
-    let source: &[&str] = if Path::new("/dev/video0").exists() { &["--source", "card:"] } else { &[] };
+    let source: &[&str] = if Path::new("/dev/video0").exists() { &["--source", "scene:street"] } else { &[] };
     let daemon = Daemon::start(source);
-    assert!(daemon.stdout().contains("playing  card:"), "{}", daemon.stdout());
+    assert!(daemon.stdout().contains("playing  scene:street "), "{}", daemon.stdout());
     assert!(daemon.stdout().contains(&format!("nc -U {}", daemon.socket().display())));
     let mut client = daemon.connect();
     let hello = line(&mut client);

@@ -1,11 +1,11 @@
-//! What the program makes of pipes, clips and cards that play, end, stall, change or are damaged.
+//! What the program makes of pipes, clips, scenes and cards that play, end, stall, change or are damaged.
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ChildStdin;
 use std::time::Duration;
 
-use crate::support::{Daemon, Ended, account, bundle, folder, root};
+use crate::support::{Daemon, Ended, account, bundle, folder, line, root};
 
 fn picture(name: &str) -> Vec<u8> {
     std::fs::read(root().join("tests/data").join(name)).unwrap()
@@ -168,6 +168,19 @@ fn clips_that_cannot_be_played_end_the_program_with_the_files_name() {
         assert_eq!(status, Some(78), "{log}");
         assert!(log.contains(reason), "{log}");
     }
+}
+
+#[test]
+fn a_scene_plays_and_tells_its_lens() {
+    let mut daemon = play("scene:room?seed=3&width=64&height=32", &[]);
+    daemon.wait_until("the scene is up", |daemon| daemon.stderr().contains("camera rendered room, seed 3 is up"));
+    let hello = line(&mut daemon.connect());
+    let intrinsics: Vec<f64> = serde_json::from_value(hello["camera"]["intrinsics"].clone()).unwrap();
+    assert_eq!(intrinsics[2..], [32.0, 16.0], "{hello}");
+    assert_eq!(hello["camera"]["interval_ns"], 33_333_333);
+    let ended = daemon.stop();
+    assert!(ended.status.success());
+    assert_balanced(&ended.stderr);
 }
 
 #[test]

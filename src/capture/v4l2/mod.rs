@@ -50,6 +50,7 @@ impl V4l2Source {
             interval_ns: granted.interval_ns,
             live: true,
             counts: true,
+            intrinsics: None,
         });
         let stream = Stream::start(device, buffer_type, granted)?;
         Ok(V4l2Source { camera, stream })
