@@ -262,7 +262,7 @@ impl LampCube {
 /// A point as a face of the cube sees it: along the face's axis, and across.
 #[inline]
 fn on_face(p: Vec3, face: usize) -> (f32, f32, f32) {
-    let sign = if face % 2 == 0 { 1.0 } else { -1.0 };
+    let sign = if face.is_multiple_of(2) { 1.0 } else { -1.0 };
     match face / 2 {
         0 => (p.x * sign, p.y, p.z),
         1 => (p.y * sign, p.x, p.z),

@@ -117,12 +117,16 @@ impl Generator for Room {
         for person in &self.people {
             person.put(&self.path, camera, n, &mut scene.bodies);
         }
+        // The lamps' buffer stays.
+        let mut lamps = std::mem::take(&mut scene.light.lamps);
+        lamps.clear();
+        lamps.extend_from_slice(&self.lamps);
         scene.light = Light {
             sun: self.sun,
             sky: Sky { zenith: v3(0.4, 0.42, 0.45), horizon: v3(0.5, 0.5, 0.5), cloud: Vec3::ONE, cover: 0.0, seed: 0 },
             ambient_up: self.ambient[0],
             ambient_down: self.ambient[1],
-            lamps: self.lamps.clone(),
+            lamps,
             fog: Fog { density: 0.0, colour: Vec3::ONE },
         };
         scene.camera = self.hand.camera(&self.path, n);

@@ -57,11 +57,33 @@ struct Stance {
 }
 
 /// One moving shape.
+#[derive(Clone, Copy)]
 struct Limb {
     shape: Shape,
     offset: Vec3,
     rotation: Rotation,
     material: Material,
+}
+
+/// The shapes of one body: never more than there is room for.
+#[derive(Default)]
+struct Limbs {
+    there: [Option<Limb>; 20],
+    count: usize,
+}
+
+impl Limbs {
+    fn push(&mut self, limb: Limb) {
+        debug_assert!(self.count < self.there.len(), "a body of more shapes than there is room for");
+        if let Some(place) = self.there.get_mut(self.count) {
+            *place = Some(limb);
+            self.count += 1;
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Limb> {
+        self.there.iter().flatten()
+    }
 }
 
 impl Person {
@@ -120,7 +142,7 @@ impl Person {
 
     /// Adds the body's shapes at frame `n` and where they are a frame later.
     pub(super) fn put(&self, path: &Path, camera: [f64; 2], n: f64, bodies: &mut Vec<Body>) {
-        let mut limbs = [Vec::with_capacity(20), Vec::with_capacity(20)];
+        let mut limbs = [Limbs::default(), Limbs::default()];
         let mut spots = [Placement::default(); 2];
         for k in 0..2 {
             let n = n + k as f64;
@@ -133,7 +155,7 @@ impl Person {
             };
         }
         let [now, next] = limbs;
-        bodies.extend(now.iter().zip(&next).map(|(a, b)| {
+        bodies.extend(now.iter().zip(next.iter()).map(|(a, b)| {
             let at = spots[0].carry(a.offset, &a.rotation);
             let to = spots[1].carry(b.offset, &b.rotation);
             Body::moving(a.shape, at, to, class::PERSON, a.material)
@@ -141,7 +163,7 @@ impl Person {
     }
 
     /// The shapes around a spot on the floor, forward +y.
-    fn limbs(&self, stance: &Stance, time: f64, limbs: &mut Vec<Limb>) {
+    fn limbs(&self, stance: &Stance, time: f64, limbs: &mut Limbs) {
         let k = self.scale;
         let wide = self.build * k;
         let (thigh, shin, foot) = (0.43 * k, 0.41 * k, 0.07 * k);
@@ -236,7 +258,7 @@ impl Person {
 
     /// A straight limb from a joint: hangs down, lifted forward by `lift` and outward by `out` (radians). Gives its end.
     fn limb(
-        limbs: &mut Vec<Limb>,
+        limbs: &mut Limbs,
         from: Vec3,
         [lift, out]: [f32; 2],
         [length, radius]: [f32; 2],
@@ -250,6 +272,6 @@ impl Person {
     }
 }
 
-fn push(limbs: &mut Vec<Limb>, shape: Shape, offset: Vec3, material: Material) {
+fn push(limbs: &mut Limbs, shape: Shape, offset: Vec3, material: Material) {
     limbs.push(Limb { shape, offset, rotation: Rotation::IDENTITY, material });
 }

@@ -34,9 +34,9 @@ impl Site<'_> {
         (k - 1..=k + 1).filter_map(|k| self.crossing(k)).min_by(|a, b| far(a).total_cmp(&far(b)))
     }
 
-    /// Crossings in the camera's sight.
-    pub fn crossings(&self) -> impl Iterator<Item = (i64, f64)> + '_ {
-        self.slots(CROSSING_PITCH, 40.0, SMALL_FAR + 40.0).filter_map(|k| self.crossing(k).map(|s| (k, s)))
+    /// Numbers of the crossings that may be in the camera's sight.
+    pub fn crossing_slots(&self) -> std::ops::RangeInclusive<i64> {
+        self.slots(CROSSING_PITCH, 40.0, SMALL_FAR + 40.0)
     }
 
     /// Whether a crossing or its approach lies here.
@@ -88,8 +88,8 @@ pub fn fill(site: &mut Site) {
         }
     }
     // Traffic lights beside crossings.
-    let crossings: Vec<(i64, f64)> = site.crossings().collect();
-    for (k, s) in crossings {
+    for k in site.crossing_slots() {
+        let Some(s) = site.crossing(k) else { continue };
         let mut r = Random::of(&[site.seed, CROSSING, k as u32, 1]);
         if r.chance(0.7) && s - site.here < POST_FAR {
             for side in [-1.0, 1.0] {

@@ -61,8 +61,8 @@ fn walkers(site: &mut Site) {
 
 /// One who crosses at crossing `k`: waits at a kerb, walks over before the camera comes near, stays at the other kerb.
 fn crossers(site: &mut Site) {
-    let crossings: Vec<(i64, f64)> = site.crossings().collect();
-    for (k, s) in crossings {
+    for k in site.crossing_slots() {
+        let Some(s) = site.crossing(k) else { continue };
         for i in 0..2 {
             let mut r = Random::of(&[site.seed, CROSSER, k as u32, i]);
             if r.chance(0.75) && s - site.here < PEOPLE_FAR + 5.0 {
