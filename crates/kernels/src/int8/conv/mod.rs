@@ -21,6 +21,12 @@ mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512_depthwise;
 pub(super) mod job;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_depthwise;
+#[cfg(target_arch = "aarch64")]
+mod neon_dot;
 mod pack;
 mod portable;
 mod spec;

@@ -5,6 +5,8 @@ use super::portable;
 use super::spec::{ConvSpec, Output};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx2_depthwise, avx512, avx512_depthwise, pack};
+#[cfg(target_arch = "aarch64")]
+use super::{neon, neon_depthwise, neon_dot};
 use crate::int8::Kernel;
 
 pub(super) fn dense(kernel: Kernel, spec: &ConvSpec) -> (Kernel, &'static DenseKernels) {
@@ -18,6 +20,10 @@ pub(super) fn dense(kernel: Kernel, spec: &ConvSpec) -> (Kernel, &'static DenseK
         Kernel::Avx2 if pack::pairs_are_small(spec) => (kernel, &avx2::NARROW),
         #[cfg(target_arch = "x86_64")]
         Kernel::Avx2 => (kernel, &avx2::WIDE),
+        #[cfg(target_arch = "aarch64")]
+        Kernel::NeonDot => (kernel, &neon_dot::DENSE),
+        #[cfg(target_arch = "aarch64")]
+        Kernel::Neon if above_least(spec) => (kernel, &neon::DENSE),
         _ => (Kernel::Portable, &portable::DENSE),
     }
 }
@@ -35,6 +41,8 @@ pub(super) fn depthwise(kernel: Kernel, spec: &ConvSpec) -> (Kernel, &'static De
         Kernel::Avx512Vnni => (kernel, &avx512_depthwise::ANY),
         #[cfg(target_arch = "x86_64")]
         Kernel::Avx2 => (kernel, &avx2_depthwise::ANY),
+        #[cfg(target_arch = "aarch64")]
+        Kernel::Neon | Kernel::NeonDot if above_least(spec) => (kernel, &neon_depthwise::ANY),
         _ => (Kernel::Portable, &portable::DEPTHWISE),
     }
 }
@@ -44,4 +52,10 @@ fn convertible(spec: &ConvSpec) -> bool {
     let scaled = |channel| spec.bound(channel) as f64 * f64::from(spec.multiplier(channel));
     matches!(spec.output, Output::Real { .. })
         || (0..spec.output_channels).all(|channel| scaled(channel) < f64::from(1 << 30))
+}
+
+/// Whether no weight is −128: then two products with codes − 128 fit 16 bits. Quantisers write −127 … 127.
+#[cfg(target_arch = "aarch64")]
+fn above_least(spec: &ConvSpec) -> bool {
+    spec.weights.iter().all(|&weight| weight > i8::MIN)
 }
