@@ -64,3 +64,36 @@ fn bell(h: u32) -> f32 {
     // Four uniform bytes: mean 510, standard deviation 147.8.
     (sum as f32 - 510.0) * (1.0 / 147.8)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tone_curve_rises_and_ends_at_white() {
+        let develop = Develop::new();
+        let mut last = -1.0;
+        for i in 0..400 {
+            let byte = develop.tone(i as f32 * 0.006);
+            assert!(byte >= last && byte <= 255.0);
+            last = byte;
+        }
+        assert!((develop.tone(2.3) - 255.0).abs() < 0.1);
+        // Middle grey by the definition of gamma.
+        assert!((f64::from(develop.tone(0.18)) - 255.0 * 0.18f64.powf(1.0 / 2.2)).abs() < 0.1);
+    }
+
+    #[test]
+    fn noise_has_no_bias_and_the_deviation_asked_for() {
+        let film = Film { exposure: 1.0, balance: Vec3::ONE, noise: 4.0, vignette: 0.0, shutter: 0.0 };
+        let (develop, light) = (Develop::new(), vec![Vec3::splat(0.18); 100 * 100]);
+        let mut rgb = vec![0; 100 * 100 * 3];
+        develop.write(&film, &light, 100, 100, 1, &mut rgb);
+        let level = f64::from(develop.tone(0.18));
+        let n = rgb.len() as f64;
+        let mean = rgb.iter().map(|&b| f64::from(b) - level).sum::<f64>() / n;
+        let spread = (rgb.iter().map(|&b| (f64::from(b) - level - mean).powi(2)).sum::<f64>() / n).sqrt();
+        assert!(mean.abs() < 0.15, "{mean}");
+        assert!((spread - 4.0).abs() < 0.25, "{spread}");
+    }
+}

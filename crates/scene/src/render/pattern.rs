@@ -187,3 +187,48 @@ fn road(m: &Material, at: &Place, x: f32, y: f32, half: f32, parking: f32, cross
     let wet = smoothstep(-0.12, 0.15, patches);
     (colour.mix(Vec3::splat(paint), white * 0.9), 0.35 + 0.65 * wet)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::material::srgb;
+    use crate::random::Random;
+
+    /// What a pixel sees from afar must be what many pixels see from near, on average: else surfaces would change their
+    /// colour with distance.
+    #[test]
+    fn patterns_fade_to_their_own_mean() {
+        let glass = v3(0.04, 0.05, 0.07);
+        let facade = |brick, shop| Pattern::Facade { half: 6.0, floor: 3.0, bay: 2.5, open: 0.5, glass, brick, shop };
+        let road = Pattern::Road { half: 5.5, parking: 2.3, along: 40.0, bend: 0.004, crossing: 300.0 };
+        let patterns = [
+            Pattern::Plain,
+            Pattern::Noise { size: 0.4 },
+            Pattern::Brick { size: 0.5 },
+            Pattern::Tiles { size: 0.6 },
+            Pattern::Stripes { size: 0.5, upright: false },
+            Pattern::Wood { size: 0.3 },
+            Pattern::Foliage { size: 0.35 },
+            road,
+            Pattern::Paving { size: 0.7, along: 3.0, bend: 0.0 },
+            facade(false, false),
+            facade(true, false),
+        ];
+        for pattern in patterns {
+            let material = Material::patterned(srgb(0xb09070), srgb(0x605040), pattern, 77);
+            let level = matches!(pattern, Pattern::Road { .. } | Pattern::Paving { .. });
+            let n = if level { v3(0.0, 0.0, 1.0) } else { v3(0.0, -1.0, 0.0) };
+            let mut random = Random::of(&[3]);
+            let (mut near, mut far) = (Vec3::ZERO, Vec3::ZERO);
+            let count = 20_000;
+            for _ in 0..count {
+                let (a, b) = (random.range(-5.4, 5.4), random.range(-5.4, 5.4));
+                let p = if level { v3(a, b, 0.0) } else { v3(a, 0.0, b) };
+                near = near + texel(&material, &Place { p, n, footprint: 0.005 }).albedo;
+                far = far + texel(&material, &Place { p, n, footprint: 3.0 }).albedo;
+            }
+            let ratio = (far.x + far.y + far.z) / (near.x + near.y + near.z);
+            assert!((0.85..1.18).contains(&ratio), "{pattern:?}: {ratio}");
+        }
+    }
+}

@@ -14,20 +14,21 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Writes into a temporary folder beside `place`, then puts it there in one step; an older one there is replaced.
+/// Writes into a temporary folder beside `place`, then puts it there in one step. What is there already stays: only an
+/// empty folder is replaced.
 fn whole(place: &Path, fill: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    refuse_to_replace(place)?;
     let parent = place.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent)?;
     let name = place.file_name().and_then(|n| n.to_str()).unwrap_or("clip");
     let temporary: PathBuf = parent.join(format!(".{name}.part-{}", std::process::id()));
     if temporary.exists() {
+        // Left by a process that was killed and had this one's number.
         fs::remove_dir_all(&temporary)?;
     }
     fs::create_dir(&temporary)?;
     let done = fill(&temporary).and_then(|()| {
-        if place.exists() {
-            fs::remove_dir_all(place)?;
-        }
+        refuse_to_replace(place)?;
         fs::rename(&temporary, place)
     });
     if done.is_err() {
@@ -35,6 +36,19 @@ fn whole(place: &Path, fill: impl FnOnce(&Path) -> io::Result<()>) -> io::Result
         let _ = fs::remove_dir_all(&temporary);
     }
     done
+}
+
+fn refuse_to_replace(place: &Path) -> io::Result<()> {
+    let taken = match fs::read_dir(place) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(error),
+    };
+    if taken {
+        let text = "expected a new or an empty folder, found files; remove it or give another folder";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+    }
+    Ok(())
 }
 
 /// `camera.json`: what was rendered, intrinsics in pixels, and every frame's pose (camera to world, 3×4).
