@@ -21,6 +21,7 @@ mod facts;
 mod guard;
 mod hoist;
 mod ila;
+mod lowering;
 mod manifest;
 mod network;
 mod onnx;
@@ -28,7 +29,7 @@ mod plan;
 pub mod profile;
 pub mod spec;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wiring;
 
 pub use bundle::{Bundle, Limits, LoadReport, Model, Networks, SEARCH};

@@ -1,0 +1,61 @@
+//! Quantised parts of a network become integer operators before the engine sees the graph.
+//!
+//! A file in QDQ form says what each tensor's bytes mean, but an engine that takes it by the word dequantises, computes in float and
+//! quantises again. Here every DequantizeLinear → operator → QuantizeLinear becomes one *step* on bytes ([`sandwich`]), connected steps
+//! become one *region* ([`regions`]), and a region becomes one operator of the engine ([`operator`]), which runs its steps one after the other in
+//! one block of memory ([`arena`], [`compile`], [`execute`]). The engine's plan stays the executor of the whole: regions, attention, and what has
+//! no integer form, which runs in float as before and is named. See docs/adr/0010.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `constants`, `attributes`, `linear`, `weights` | read the file; refuse scales and zero-points that are none |
+//! | `sandwich`, `convolution`, `tables` | operators between quantised tensors → steps |
+//! | `regions` | steps → regions, and the graph around them |
+//! | `program` | values, steps and edges: what a region computes, as plain data |
+//! | `compile`, `arena`, `execute` | a region with packed weights and placed maps, and its run |
+//! | `operator` | the region as a node of the engine's plan |
+
+mod arena;
+mod attributes;
+mod constants;
+mod convolution;
+mod linear;
+pub(crate) mod program;
+mod regions;
+mod sandwich;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod weights;
+
+use super::error::BundleError;
+use super::onnx::Network;
+
+/// The type of the operator that a region becomes.
+pub(crate) const OPERATOR: &str = "IntegerRegion";
+/// The attribute that says which region a node is.
+pub(crate) const INDEX: &str = "region";
+
+/// Why a node is no step.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Refusal {
+    /// It runs in float; the reason, for people.
+    Float(String),
+    /// The file is wrong: no engine could make sense of it.
+    Bad { tensor: String, expected: String, found: String, advice: &'static str },
+}
+
+/// A refusal of the file.
+pub(crate) fn bad(tensor: &str, expected: String, found: String, advice: &'static str) -> Refusal {
+    Refusal::Bad { tensor: tensor.into(), expected, found, advice }
+}
+
+impl Refusal {
+    fn into_error(self, network: &Network) -> BundleError {
+        let (tensor, expected, found, advice) = match self {
+            Refusal::Bad { tensor, expected, found, advice } => (tensor, expected, found, advice),
+            Refusal::Float(reason) => (String::new(), "a quantised network".into(), reason, "export it again"),
+        };
+        BundleError::Tensor { file: network.file.clone(), tensor, expected, found, advice: advice.into() }
+    }
+}

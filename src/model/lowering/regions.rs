@@ -1,0 +1,330 @@
+//! Groups steps into regions, as large as they can be, and writes the graph in which each region is one node.
+//!
+//! A region must be one node of an acyclic graph: no way may lead out of it, through a float node, and back into it. So every step
+//! has a *level*, the greatest number of ways out of integers and back on any path that leads to it; connected steps of one level are a
+//! region. What a later region reads of an earlier one crosses as a plane of bytes.
+//!
+//! ```text
+//!   image ─> [encoder ── level 0 ── q] ─> attention (float) ─> [fusion, heads ── level 1] ─> task.*
+//!                   └────────── skip, a plane ──────────────────────┘
+//! ```
+
+use std::collections::{HashMap, HashSet};
+
+use tract_onnx::pb::attribute_proto::AttributeType;
+use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto};
+
+use super::program::{Edge, Form, Region, ValueId};
+use super::sandwich::{Analysis, Origin};
+use super::{INDEX, OPERATOR};
+
+/// A graph whose integer parts are nodes of their own.
+#[derive(Debug)]
+pub(crate) struct Grouped {
+    pub graph: GraphProto,
+    pub regions: Vec<Region>,
+    /// Nodes of the original graph that are needed and no part of a region.
+    pub kept: Vec<usize>,
+}
+
+/// What a tensor of the original graph is made by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Maker {
+    Node(usize),
+    Step(usize),
+}
+
+struct Grouper<'a> {
+    graph: &'a GraphProto,
+    found: &'a Analysis,
+    producers: HashMap<&'a str, usize>,
+    /// Steps and nodes that something needs.
+    needed: HashSet<Maker>,
+    level: HashMap<Maker, usize>,
+}
+
+/// Groups what `found` found in `graph`.
+pub(crate) fn group(graph: &GraphProto, found: &Analysis) -> Grouped {
+    let nodes = graph.node.iter().enumerate();
+    let producers = nodes.flat_map(|(i, node)| node.output.iter().map(move |name| (name.as_str(), i))).collect();
+    let mut grouper = Grouper { graph, found, producers, needed: HashSet::new(), level: HashMap::new() };
+    grouper.need();
+    grouper.levels();
+    grouper.write()
+}
+
+impl<'a> Grouper<'a> {
+    /// The value that a tensor outside of regions is, if a step makes it, and its form.
+    fn stepped(&self, name: &str) -> Option<(ValueId, Form)> {
+        let (id, form) = match (self.found.views.get(name), self.found.bytes.get(name)) {
+            (Some(&id), _) => (id, Form::Float),
+            (None, Some(&id)) => (id, Form::Bytes),
+            _ => return None,
+        };
+        matches!(self.found.origins.get(id), Some(Origin::Step(_))).then_some((id, form))
+    }
+
+    fn maker(&self, name: &str) -> Option<Maker> {
+        if let Some((id, _)) = self.stepped(name) {
+            return self.step_of(id).map(Maker::Step);
+        }
+        self.producers.get(name).map(|&index| Maker::Node(index))
+    }
+
+    fn step_of(&self, id: ValueId) -> Option<usize> {
+        match self.found.origins.get(id)? {
+            Origin::Step(step) => Some(*step),
+            _ => None,
+        }
+    }
+
+    /// What each maker reads: tensors of the graph outside of regions, and steps.
+    fn reads(&self, maker: Maker) -> Vec<Maker> {
+        match maker {
+            Maker::Node(index) => {
+                let node = self.graph.node.get(index);
+                let names = node.map(|node| node.input.as_slice()).unwrap_or_default();
+                names.iter().filter_map(|name| self.maker(name)).collect()
+            }
+            Maker::Step(step) => self.inputs(step).filter_map(|id| match self.found.origins.get(id)? {
+                Origin::Step(other) => Some(Maker::Step(*other)),
+                Origin::Float(name) | Origin::Bytes(name) => self.maker_outside(name),
+            })
+            .collect(),
+        }
+    }
+
+    /// The maker of what a region reads from outside; dequantised values too, when they are read as floats.
+    fn maker_outside(&self, name: &str) -> Option<Maker> {
+        self.maker(name)
+    }
+
+    fn inputs(&self, step: usize) -> impl Iterator<Item = ValueId> + '_ {
+        self.found.steps.get(step).into_iter().flat_map(|found| found.step.inputs.iter().copied())
+    }
+
+    /// Marks what the outputs follow from.
+    fn need(&mut self) {
+        let mut open: Vec<Maker> = self.graph.output.iter().filter_map(|output| self.maker(&output.name)).collect();
+        while let Some(maker) = open.pop() {
+            if self.needed.insert(maker) {
+                open.extend(self.reads(maker));
+            }
+        }
+    }
+
+    /// All needed makers, each after what it reads: a step stands where its last node stood.
+    fn order(&self) -> Vec<Maker> {
+        let last = |step: usize| self.found.steps.get(step).and_then(|found| found.nodes.last().copied()).unwrap_or(0);
+        let mut order: Vec<Maker> = self.needed.iter().copied().collect();
+        order.sort_by_key(|&maker| match maker {
+            Maker::Node(index) => (index, 0),
+            Maker::Step(step) => (last(step), 1),
+        });
+        order
+    }
+
+    fn levels(&mut self) {
+        for maker in self.order() {
+            let reads = self.reads(maker);
+            let level = reads.iter().map(|read| {
+                let level = self.level.get(read).copied().unwrap_or(0);
+                let enters = matches!((read, maker), (Maker::Node(index), Maker::Step(_)) if !self.is_constant(*index));
+                level + usize::from(enters)
+            });
+            let level = level.max().unwrap_or(0);
+            self.level.insert(maker, level);
+        }
+    }
+
+    /// Constants and what follows from them alone make no way back in.
+    fn is_constant(&self, index: usize) -> bool {
+        let Some(node) = self.graph.node.get(index) else { return false };
+        let constant = |name: &String| {
+            self.graph.initializer.iter().any(|weights| weights.name == *name)
+                || self.producers.get(name.as_str()).is_some_and(|&index| self.is_constant(index))
+        };
+        node.input.iter().filter(|name| !name.is_empty()).all(constant)
+    }
+
+    /// The region of each needed step: connected steps of one level.
+    fn regions(&self) -> Vec<Vec<usize>> {
+        let steps: Vec<usize> = self.order().into_iter().filter_map(|maker| match maker {
+            Maker::Step(step) => Some(step),
+            Maker::Node(_) => None,
+        })
+        .collect();
+        let mut parent: HashMap<usize, usize> = steps.iter().map(|&step| (step, step)).collect();
+        fn root(parent: &HashMap<usize, usize>, mut step: usize) -> usize {
+            while let Some(&up) = parent.get(&step).filter(|&&up| up != step) {
+                step = up;
+            }
+            step
+        }
+        let mut entering: HashMap<ValueId, usize> = HashMap::new();
+        for &step in &steps {
+            for input in self.inputs(step) {
+                // Steps that read the same value from outside belong together too: it is quantised once.
+                let other = match self.step_of(input) {
+                    Some(other) => other,
+                    None => *entering.entry(input).or_insert(step),
+                };
+                if self.level.get(&Maker::Step(other)) == self.level.get(&Maker::Step(step)) {
+                    let (a, b) = (root(&parent, other), root(&parent, step));
+                    parent.insert(a.max(b), a.min(b));
+                }
+            }
+        }
+        let mut members: Vec<(usize, Vec<usize>)> = vec![];
+        for step in steps {
+            let root = root(&parent, step);
+            match members.iter_mut().find(|(of, _)| *of == root) {
+                Some((_, members)) => members.push(step),
+                None => members.push((root, vec![step])),
+            }
+        }
+        members.into_iter().map(|(_, members)| members).collect()
+    }
+
+    fn write(&self) -> Grouped {
+        let groups = self.regions();
+        let region_of: HashMap<usize, usize> =
+            groups.iter().enumerate().flat_map(|(region, steps)| steps.iter().map(move |&step| (step, region))).collect();
+        let kept: Vec<usize> = self.order().into_iter().filter_map(|maker| match maker {
+            Maker::Node(index) => Some(index),
+            Maker::Step(_) => None,
+        })
+        .collect();
+        let mut visible: Vec<&str> = self.graph.output.iter().map(|output| output.name.as_str()).collect();
+        visible.extend(kept.iter().filter_map(|&index| self.graph.node.get(index)).flat_map(|node| &node.input).map(String::as_str));
+        // What steps read as floats or bytes though another step makes it: a reading with another scale.
+        for &step in region_of.keys() {
+            for input in self.inputs(step) {
+                if let Some(Origin::Float(name) | Origin::Bytes(name)) = self.found.origins.get(input) {
+                    visible.push(name);
+                }
+            }
+        }
+        visible.sort_unstable();
+        visible.dedup();
+        let regions: Vec<Region> =
+            groups.iter().enumerate().map(|(index, steps)| self.region(index, steps, &region_of, &visible)).collect();
+        let mut nodes: Vec<NodeProto> =
+            kept.iter().filter_map(|&index| self.graph.node.get(index)).cloned().collect();
+        nodes.extend(regions.iter().enumerate().map(|(index, region)| node(index, region)));
+        let nodes = sorted(nodes);
+        let read: HashSet<&str> = nodes.iter().flat_map(|node| &node.input).map(String::as_str).collect();
+        let needed = |name: &str| read.contains(name) || self.graph.output.iter().any(|output| output.name == name);
+        let initializer = self.graph.initializer.iter().filter(|weights| needed(&weights.name)).cloned().collect();
+        let graph = GraphProto {
+            node: nodes,
+            name: self.graph.name.clone(),
+            initializer,
+            input: self.graph.input.clone(),
+            output: self.graph.output.clone(),
+            ..GraphProto::default()
+        };
+        Grouped { graph, regions, kept }
+    }
+
+    fn region(&self, index: usize, steps: &[usize], region_of: &HashMap<usize, usize>, visible: &[&str]) -> Region {
+        let mut region =
+            Region { name: format!("region-{index}"), values: vec![], inputs: vec![], steps: vec![], outputs: vec![] };
+        let mut local: HashMap<ValueId, ValueId> = HashMap::new();
+        let mut place = |region: &mut Region, id: ValueId| -> (ValueId, bool) {
+            let Some(value) = self.found.values.get(id) else { return (0, false) };
+            let next = region.values.len();
+            let is_new = !local.contains_key(&id);
+            let at = *local.entry(id).or_insert(next);
+            if is_new {
+                region.values.push(value.clone());
+            }
+            (at, is_new)
+        };
+        for found in steps.iter().filter_map(|&step| self.found.steps.get(step)) {
+            let mut step = found.step.clone();
+            for input in &mut step.inputs {
+                let id = *input;
+                let (at, is_new) = place(&mut region, id);
+                *input = at;
+                let origin = self.found.origins.get(id);
+                let edge = match origin {
+                    _ if !is_new => None,
+                    Some(Origin::Step(maker)) if region_of.get(maker) == Some(&index) => None,
+                    Some(Origin::Step(_)) => {
+                        Some((plane(self.found.values.get(id).map_or("", |value| &value.name)), Form::Plane))
+                    }
+                    Some(Origin::Float(name)) => Some((name.clone(), Form::Float)),
+                    Some(Origin::Bytes(name)) => Some((name.clone(), Form::Bytes)),
+                    None => None,
+                };
+                region.inputs.extend(edge.map(|(tensor, form)| Edge { tensor, form, value: at }));
+            }
+            step.output = place(&mut region, step.output).0;
+            region.steps.push(step);
+        }
+        for &name in visible {
+            let Some((id, form)) = self.stepped(name) else { continue };
+            if self.step_of(id).and_then(|step| region_of.get(&step)) == Some(&index) {
+                let value = place(&mut region, id).0;
+                region.outputs.push(Edge { tensor: name.into(), form, value });
+            }
+        }
+        let crosses = |id: &ValueId| {
+            region_of.iter().any(|(&step, &other)| other != index && self.inputs(step).any(|input| input == *id))
+        };
+        for found in steps.iter().filter_map(|&step| self.found.steps.get(step)) {
+            let id = found.step.output;
+            if crosses(&id) {
+                let tensor = plane(self.found.values.get(id).map_or("", |value| &value.name));
+                let value = place(&mut region, id).0;
+                region.outputs.push(Edge { tensor, form: Form::Plane, value });
+            }
+        }
+        region
+    }
+}
+
+/// The name of a value that crosses from region to region; no name of a file has this form.
+fn plane(name: &str) -> String {
+    format!("{name}\u{1f}plane")
+}
+
+fn node(index: usize, region: &Region) -> NodeProto {
+    let names = |edges: &[Edge]| edges.iter().map(|edge| edge.tensor.clone()).collect();
+    let number =
+        AttributeProto { name: INDEX.into(), r#type: AttributeType::Int as i32, i: index as i64, ..Default::default() };
+    NodeProto {
+        op_type: OPERATOR.into(),
+        domain: crate::model::ila::DOMAIN.into(),
+        name: region.name.clone(),
+        input: names(&region.inputs),
+        output: names(&region.outputs),
+        attribute: vec![number],
+        ..NodeProto::default()
+    }
+}
+
+/// Each node after the nodes that it reads from, otherwise in the given order.
+fn sorted(nodes: Vec<NodeProto>) -> Vec<NodeProto> {
+    let made: HashSet<String> = nodes.iter().flat_map(|node| node.output.iter().cloned()).collect();
+    let mut ready: HashSet<String> = HashSet::new();
+    let (mut open, mut done) = (nodes, vec![]);
+    while !open.is_empty() {
+        let before = open.len();
+        let (now, later): (Vec<_>, Vec<_>) = open.into_iter().partition(|node| {
+            let is_ready = node.input.iter().all(|name| !made.contains(name) || ready.contains(name));
+            if is_ready {
+                ready.extend(node.output.iter().cloned());
+            }
+            is_ready
+        });
+        done.extend(now);
+        open = later;
+        if open.len() == before {
+            // A ring, which levels rule out; the engine would refuse it.
+            done.append(&mut open);
+        }
+    }
+    done
+}

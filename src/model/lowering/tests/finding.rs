@@ -1,0 +1,141 @@
+//! What becomes a step, and which steps become a region.
+
+use super::super::program::{Form, Operation};
+use super::super::regions::{Grouped, group};
+use super::super::sandwich::analyse;
+use super::sketch::Sketch;
+use crate::model::tests::toy::{attention, node};
+
+fn grouped(sketch: &Sketch) -> (Grouped, Vec<String>) {
+    let found = analyse(&sketch.graph, &sketch.facts).unwrap();
+    let float = found.float.iter().map(|(index, why)| format!("{}: {why}", sketch.graph.node[*index].name)).collect();
+    (group(&sketch.graph, &found), float)
+}
+
+fn kinds(grouped: &Grouped) -> Vec<&str> {
+    grouped.graph.node.iter().map(|node| node.op_type.as_str()).collect()
+}
+
+/// image → conv → Relu → conv → Add with the first → output.
+fn residual() -> Sketch {
+    let mut sketch = Sketch::new(3);
+    let image = sketch.qdq("image", 0.02, 100);
+    sketch.conv(&image, "a", 4);
+    sketch.push(node("Relu", &["a"], &["b"]), &[1, 4, 6, 8]);
+    let b = sketch.qdq("b", 0.05, 7);
+    sketch.conv(&b, "c", 4);
+    let c = sketch.qdq("c", 0.1, 128);
+    sketch.push(node("Add", &[&b, &c], &["d"]), &[1, 4, 6, 8]);
+    let d = sketch.qdq("d", 0.1, 120);
+    sketch.output(&d);
+    sketch
+}
+
+#[test]
+fn a_quantised_block_becomes_one_region() {
+    let (grouped, float) = grouped(&residual());
+    assert_eq!(kinds(&grouped), ["IntegerRegion"]);
+    assert_eq!(float, [""; 0]);
+    let region = &grouped.regions[0];
+    let words: Vec<_> = region.steps.iter().map(|step| step.operation.word()).collect();
+    assert_eq!(words, ["conv", "conv", "add"]);
+    assert_eq!(region.steps[0].clamp, [7, 255], "Relu between convolution and QuantizeLinear");
+    assert_eq!(region.steps[0].macs, 4 * 3 * 9 * 48);
+    assert_eq!(region.inputs.len(), 1);
+    assert_eq!((region.inputs[0].tensor.as_str(), region.inputs[0].form), ("image", Form::Float));
+    assert_eq!((region.outputs[0].tensor.as_str(), region.outputs[0].form), ("d.dq", Form::Float));
+    assert!(grouped.graph.initializer.is_empty(), "weights are in the region");
+}
+
+#[test]
+fn a_graph_in_float_is_left_alone() {
+    let mut sketch = Sketch::new(3);
+    sketch.push(node("Relu", &["image"], &["a"]), &[1, 3, 6, 8]);
+    sketch.push(node("Neg", &["a"], &["b"]), &[1, 3, 6, 8]);
+    sketch.output("b");
+    let (grouped, float) = grouped(&sketch);
+    assert_eq!(kinds(&grouped), ["Relu", "Neg"]);
+    assert!(grouped.regions.is_empty() && float.is_empty());
+}
+
+#[test]
+fn attention_splits_regions_and_bytes_cross_as_they_are() {
+    let mut sketch = residual();
+    sketch.graph.output.clear();
+    sketch.push(attention(&["d.dq", "key", "value"], &["y"]), &[1, 4, 6, 8]);
+    let y = sketch.qdq("y", 0.1, 128);
+    sketch.push(node("Add", &["b.dq", &y], &["e"]), &[1, 4, 6, 8]);
+    let e = sketch.qdq("e", 0.1, 128);
+    sketch.output(&e);
+    let (grouped, float) = grouped(&sketch);
+    assert_eq!(kinds(&grouped), ["IntegerRegion", "InterFrameLocalAttention", "IntegerRegion"]);
+    assert_eq!(float, [""; 0]);
+    let forms = |edges: &[super::super::program::Edge]| edges.iter().map(|edge| edge.form).collect::<Vec<_>>();
+    let [encoder, fusion] = grouped.regions.as_slice() else { panic!("{:?}", grouped.regions) };
+    assert_eq!(forms(&encoder.outputs), [Form::Float, Form::Plane]);
+    assert_eq!(forms(&fusion.inputs), [Form::Plane, Form::Float]);
+    assert_eq!(encoder.outputs[1].tensor, fusion.inputs[0].tensor);
+}
+
+#[test]
+fn what_is_also_read_in_float_stays_float_and_is_named() {
+    let mut sketch = residual();
+    sketch.push(node("Neg", &["c"], &["raw"]), &[1, 4, 6, 8]);
+    sketch.output("raw");
+    let (grouped, float) = grouped(&sketch);
+    assert_eq!(float, ["c_node: `c` is also read without being quantised"]);
+    assert!(kinds(&grouped).contains(&"Conv"));
+    let words: Vec<_> = grouped.regions.iter().flat_map(|region| &region.steps).map(|step| step.operation.word()).collect();
+    assert_eq!(words, ["conv", "add"]);
+}
+
+#[test]
+fn functions_of_one_number_are_tables_and_nothing_is_nothing() {
+    let mut sketch = Sketch::new(3);
+    let image = sketch.qdq("image", 0.02, 100);
+    sketch.conv(&image, "a", 4);
+    let a = sketch.qdq("a", 0.05, 7);
+    sketch.push(node("HardSwish", &[&a], &["b"]), &[1, 4, 6, 8]);
+    let b = sketch.qdq("b", 0.05, 7);
+    // The same scale again: no step at all.
+    let again = {
+        sketch.push(node("Identity", &[&b], &["same"]), &[1, 4, 6, 8]);
+        sketch.qdq("same", 0.05, 7)
+    };
+    sketch.output(&again);
+    let (grouped, _) = grouped(&sketch);
+    let words: Vec<_> = grouped.regions[0].steps.iter().map(|step| step.operation.word()).collect();
+    assert_eq!(words, ["conv", "table"]);
+    assert_eq!(grouped.regions[0].outputs[0].tensor, "same.dq");
+}
+
+#[test]
+fn a_quantised_tensor_that_no_step_reads_stays_as_it_is() {
+    let mut sketch = Sketch::new(3);
+    let image = sketch.qdq("image", 0.02, 100);
+    sketch.push(node("Softmax", &[&image], &["a"]), &[1, 3, 6, 8]);
+    sketch.output("a");
+    let (grouped, float) = grouped(&sketch);
+    assert_eq!(kinds(&grouped), ["QuantizeLinear", "DequantizeLinear", "Softmax"]);
+    assert_eq!(float, ["a_node: its output `a` is not quantised"]);
+}
+
+#[test]
+fn squeeze_and_excitation_is_lowered_whole() {
+    let mut sketch = Sketch::new(4);
+    let x = sketch.qdq("image", 0.02, 100);
+    sketch.push(node("GlobalAveragePool", &[&x], &["mean"]), &[1, 4, 1, 1]);
+    let mean = sketch.qdq("mean", 0.02, 100);
+    sketch.push(node("Sigmoid", &[&mean], &["gate"]), &[1, 4, 1, 1]);
+    let gate = sketch.qdq("gate", 1.0 / 255.0, 0);
+    sketch.push(node("Mul", &[&gate, &x], &["y"]), &[1, 4, 6, 8]);
+    let y = sketch.qdq("y", 0.02, 100);
+    sketch.output(&y);
+    let (grouped, _) = grouped(&sketch);
+    let steps = &grouped.regions[0].steps;
+    assert_eq!(steps.iter().map(|step| step.operation.word()).collect::<Vec<_>>(), ["average", "table", "multiply"]);
+    let multiply = &steps[2];
+    assert_eq!(multiply.operation, Operation::Multiply);
+    let second = &grouped.regions[0].values[multiply.inputs[1]];
+    assert_eq!((second.height, second.width), (1, 1), "the gate comes second, whatever the order in the file");
+}

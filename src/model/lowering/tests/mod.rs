@@ -1,0 +1,5 @@
+//! Small graphs and what becomes of them.
+
+mod finding;
+mod refusing;
+pub mod sketch;
