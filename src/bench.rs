@@ -8,12 +8,13 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use milad_kernels::cpu::Isa;
+use milad_kernels::int8::Kernel;
 use milad_kernels::peak;
 use serde::Serialize;
 use tract_onnx::prelude::Tensor;
 
-use crate::model::profile::{Node, Profile};
-use crate::model::{Bundle, Image, Keys, LoadReport, Networks};
+use crate::model::profile::{Node, Peak, Profile};
+use crate::model::{Bundle, Image, IntegerReport, Keys, LoadReport, Networks};
 
 /// What can be said on the command line.
 #[derive(Debug, Clone, clap::Args)]
@@ -27,6 +28,9 @@ pub struct Args {
     /// Threads for each network
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
+    /// Run quantised parts in float, as the engine does without our integer operators: what to compare with
+    #[arg(long)]
+    pub float: bool,
     /// One JSON object instead of a table
     #[arg(long)]
     pub json: bool,
@@ -40,8 +44,12 @@ struct Report {
     threads: u16,
     isa: &'static str,
     attention_kernel: &'static str,
-    /// FLOP/s of one core, a multiply-add counting as two.
-    peak_flops: f64,
+    /// What one core does at most, in the median between the frames.
+    peak: Peak,
+    /// What runs in integers.
+    integer: IntegerReport,
+    /// Bytes of memory that the process holds (VmRSS), after the last frame.
+    resident_bytes: Option<u64>,
     loading_ms: f64,
     /// Multiply-accumulates once a keyframe for what depends on memory alone.
     prelude_macs: u64,
@@ -56,13 +64,13 @@ struct NetworkReport {
     attention_macs: u64,
     median_ms: f64,
     p90_ms: f64,
-    peak_share: f64,
     nodes: Vec<Node>,
 }
 
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let networks = Bundle::load(&args.bundle)?.into_networks(usize::from(args.threads))?;
+    let bundle = if args.float { Bundle::load_float(&args.bundle)? } else { Bundle::load(&args.bundle)? };
+    let networks = bundle.into_networks(usize::from(args.threads))?;
     let report = measure(networks, &args)?;
     match args.json {
         true => println!("{}", serde_json::to_string(&report)?),
@@ -77,7 +85,7 @@ fn measure(mut networks: Networks, args: &Args) -> anyhow::Result<Report> {
     let keyframes = args.frames.div_ceil(5);
     let progress = ProgressBar::new(u64::from(args.frames + keyframes));
     progress.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} frames, {eta} left")?);
-    let (mut peaks, mut fast, mut slow) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut peaks, mut integer_peaks, mut fast, mut slow) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut fast_nodes, mut slow_nodes) = (Profile::default(), Profile::default());
     let keys = |networks: &mut Networks| -> anyhow::Result<Keys> {
         let outputs = networks.fast.run_all(&image, &networks.initial, 0)?;
@@ -88,6 +96,7 @@ fn measure(mut networks: Networks, args: &Args) -> anyhow::Result<Report> {
     for _ in 0..keyframes {
         let first = keys(&mut networks)?;
         peaks.push(peak::burst(Isa::selected()));
+        integer_peaks.push(integer_peak());
         let start = Instant::now();
         memory = networks.slow.run_all(&image, first.clone(), 0)?.1;
         slow.push(start.elapsed().as_secs_f64());
@@ -96,6 +105,7 @@ fn measure(mut networks: Networks, args: &Args) -> anyhow::Result<Report> {
     }
     for _ in 0..args.frames {
         peaks.push(peak::burst(Isa::selected()));
+        integer_peaks.push(integer_peak());
         let start = Instant::now();
         networks.fast.run_all(&image, &memory, 0)?;
         fast.push(start.elapsed().as_secs_f64());
@@ -103,8 +113,8 @@ fn measure(mut networks: Networks, args: &Args) -> anyhow::Result<Report> {
         progress.inc(1);
     }
     progress.finish_and_clear();
-    let LoadReport { macs_fast, macs_prelude, macs_slow, macs_ila, kernel, ref float_nodes, loading } = networks.report;
-    let peak_flops = quantile(&mut peaks, 0.5);
+    let LoadReport { macs_fast, macs_prelude, macs_slow, macs_ila, kernel, ref float_nodes, ref integer, loading } = networks.report;
+    let peak = Peak { flops: quantile(&mut peaks, 0.5), integer_macs: quantile(&mut integer_peaks, 0.5) };
     let network = |name, macs: u64, attention_macs, times: &mut Vec<f64>, nodes: Profile| {
         let median = quantile(times, 0.5);
         NetworkReport {
@@ -113,8 +123,7 @@ fn measure(mut networks: Networks, args: &Args) -> anyhow::Result<Report> {
             attention_macs,
             median_ms: median * 1e3,
             p90_ms: quantile(times, 0.9) * 1e3,
-            peak_share: 2.0 * macs as f64 / median / peak_flops,
-            nodes: nodes.nodes(peak_flops),
+            nodes: nodes.nodes(peak),
         }
     };
     Ok(Report {
@@ -124,7 +133,9 @@ fn measure(mut networks: Networks, args: &Args) -> anyhow::Result<Report> {
         threads: args.threads,
         isa: Isa::selected().name(),
         attention_kernel: kernel,
-        peak_flops,
+        peak,
+        integer: integer.clone(),
+        resident_bytes: resident(),
         loading_ms: loading.as_secs_f64() * 1e3,
         prelude_macs: macs_prelude,
         networks: vec![
@@ -133,6 +144,21 @@ fn measure(mut networks: Networks, args: &Args) -> anyhow::Result<Report> {
         ],
         float_though_quantised: float_nodes.clone(),
     })
+}
+
+/// Multiply-accumulates/s of a short burst with the instructions that the integer kernels use.
+fn integer_peak() -> f64 {
+    let start = Instant::now();
+    let macs = peak::integer_work(Kernel::selected());
+    macs / start.elapsed().as_secs_f64()
+}
+
+/// VmRSS, from the kernel.
+fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 /// Normal-looking numbers from a linear congruential generator (Knuth, MMIX): the same on every machine.
@@ -160,29 +186,36 @@ fn table(report: &Report) -> String {
         let _ = writeln!(text, "{words}");
     };
     line(format_args!(
-        "{}: kernels {}, attention {}, {} thread(s), one core's peak {:.1} GFLOP/s, loaded in {:.0} ms",
-        report.bundle,
-        report.isa,
-        report.attention_kernel,
-        report.threads,
-        report.peak_flops * 1e-9,
-        report.loading_ms
+        "{}: kernels {}, attention {}, integers {}, {} thread(s), loaded in {:.0} ms",
+        report.bundle, report.isa, report.attention_kernel, report.integer.kernel, report.threads, report.loading_ms
     ));
+    line(format_args!(
+        "one core's peak: {:.1} GFLOP/s in float, {:.1} GMAC/s in integers; in integers: {:.2} MMAC in {} regions, {:.1} KiB of maps, {:.1} KiB of weights",
+        report.peak.flops * 1e-9,
+        report.peak.integer_macs * 1e-9,
+        report.integer.macs as f64 * 1e-6,
+        report.integer.regions,
+        report.integer.arena_bytes as f64 / 1024.0,
+        report.integer.weight_bytes as f64 / 1024.0
+    ));
+    if let Some(bytes) = report.resident_bytes {
+        line(format_args!("memory that the process holds: {:.1} MiB", bytes as f64 / (1u64 << 20) as f64));
+    }
     for network in &report.networks {
         line(format_args!(
-            "\n{}: {:.3} ms (p90 {:.3}), {:.2} MMAC of which attention {:.2}, {:.0} % of the peak",
+            "\n{}: {:.3} ms (p90 {:.3}), {:.2} MMAC of which attention {:.2}",
             network.name,
             network.median_ms,
             network.p90_ms,
             network.macs as f64 * 1e-6,
-            network.attention_macs as f64 * 1e-6,
-            network.peak_share * 100.0
+            network.attention_macs as f64 * 1e-6
         ));
-        line(format_args!("{:>9} {:>6} {:>9} {:>6}  node", "µs", "share", "MMAC", "peak"));
+        line(format_args!("{:>9} {:>6} {:>9} {:>6}  {:<14} node", "µs", "share", "MMAC", "peak", "kernel"));
         for node in &network.nodes {
             let peak = if node.macs == 0 { "–".into() } else { format!("{:.0} %", node.peak_share * 100.0) };
+            let kernel = node.kernel.unwrap_or(if node.integer { "–" } else { "float" });
             line(format_args!(
-                "{:9.1} {:4.1} % {:9.3} {peak:>6}  {} ({})",
+                "{:9.1} {:4.1} % {:9.3} {peak:>6}  {kernel:<14} {} ({})",
                 node.median_us,
                 node.share * 100.0,
                 node.macs as f64 * 1e-6,
@@ -198,7 +231,7 @@ fn table(report: &Report) -> String {
     match report.float_though_quantised.as_slice() {
         [] => line(format_args!("nothing that is quantised runs in float")),
         nodes => {
-            line(format_args!("{} quantised nodes run in float, the engine has no integer form of them:", nodes.len()));
+            line(format_args!("{} quantised nodes run in float:", nodes.len()));
             nodes.iter().for_each(|node| line(format_args!("  {node}")));
         }
     }

@@ -4,13 +4,16 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use milad_kernels::int8::Kernel;
+use tract_onnx::pb::GraphProto;
 use tract_onnx::tract_hir::internal::{Tensor, TypedModel};
 
 use super::engine::{Fast, Memory, RunError, Slow};
 use super::error::BundleError;
-use super::facts::{self, Macs};
+use super::facts::{self, Facts, Macs};
 use super::hoist::{self, Source};
 use super::ila;
+use super::lowering::{self, Lowered};
 use super::manifest::Manifest;
 use super::network::{FastNetwork, SlowNetwork};
 use super::onnx::{self, Network};
@@ -31,12 +34,14 @@ pub struct Limits {
     pub slow_macs: u64,
     /// Multiply-accumulates of `fast.onnx`, on every frame.
     pub fast_macs: u64,
+    /// Whether quantised parts run in integers; in float as the engine does it when not, to compare.
+    pub lowering: bool,
 }
 
 impl Default for Limits {
     /// Far above what a board can run, far below what would exhaust it.
     fn default() -> Limits {
-        Limits { file_bytes: 256 << 20, slow_macs: 50_000_000_000, fast_macs: 5_000_000_000 }
+        Limits { file_bytes: 256 << 20, slow_macs: 50_000_000_000, fast_macs: 5_000_000_000, lowering: true }
     }
 }
 
@@ -69,10 +74,38 @@ pub struct LoadReport {
     pub macs_ila: u64,
     /// The attention kernel in use; `none` for a bundle without attention.
     pub kernel: &'static str,
-    /// `file: node` for each quantised node that runs in float.
+    /// What runs in integers.
+    pub integer: IntegerReport,
+    /// `file: node (operator): reason` for each quantised node that runs in float.
     pub float_nodes: Vec<String>,
     /// How long reading, checking and planning took.
     pub loading: Duration,
+}
+
+/// What of a bundle runs in integers.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
+pub struct IntegerReport {
+    /// The integer kernels in use.
+    pub kernel: &'static str,
+    /// Connected parts of the networks that run as one operator each.
+    pub regions: usize,
+    /// Multiply-accumulates in them, of both networks and of what depends on memory alone.
+    pub macs: u64,
+    /// Bytes of all maps' memory.
+    pub arena_bytes: usize,
+    /// Bytes of packed weights.
+    pub weight_bytes: usize,
+}
+
+impl IntegerReport {
+    fn add(&mut self, lowered: &Lowered) {
+        for region in &lowered.regions {
+            self.regions += 1;
+            self.macs += region.runs.iter().map(|run| run.macs).sum::<u64>();
+            self.arena_bytes += region.arena_bytes;
+            self.weight_bytes += region.weight_bytes;
+        }
+    }
 }
 
 /// A bundle ready to run.
@@ -110,6 +143,11 @@ impl Bundle {
         Bundle::load_with(&find(name_or_path)?, &Limits::default())
     }
 
+    /// As [`Bundle::load`], with everything in float: what to compare the integers with.
+    pub fn load_float(name_or_path: &str) -> Result<Bundle, BundleError> {
+        Bundle::load_with(&find(name_or_path)?, &Limits { lowering: false, ..Limits::default() })
+    }
+
     /// Loads the bundle in `folder`, no larger than `limits`.
     pub fn load_with(folder: &Path, limits: &Limits) -> Result<Bundle, BundleError> {
         let start = Instant::now();
@@ -120,7 +158,7 @@ impl Bundle {
             reason: format!("expected UTF-8 text, found other bytes at {}", error.valid_up_to()),
         })?;
         let Manifest { mut spec, slow_sha256, fast_sha256 } = Manifest::parse(&file("bundle.toml"), text)?;
-        let (slow, slow_digest) = read_network(&file("slow.onnx"), slow_sha256, limits)?;
+        let (mut slow, slow_digest) = read_network(&file("slow.onnx"), slow_sha256, limits)?;
         let (fast, fast_digest) = read_network(&file("fast.onnx"), fast_sha256, limits)?;
         let digests = [onnx::sha256(&manifest_bytes), slow_digest, fast_digest].concat();
         spec.sha256 = onnx::hexadecimal(&onnx::sha256(&digests));
@@ -140,25 +178,38 @@ impl Bundle {
 
         let split = hoist::split(&fast, &fast_facts, &wiring);
         let main_macs = facts::count(&fast, &fast_facts, &split.main.node)?;
-        let mut float_nodes = Vec::new();
-        for (name, network) in [("slow.onnx", &slow), ("fast.onnx", &fast)] {
-            float_nodes
-                .extend(facts::float_though_quantised(network).into_iter().map(|node| format!("{name}: {node}")));
-        }
+        let kernel = Kernel::selected();
+        let lower = |network: &Network, graph: GraphProto, facts: &Facts| match limits.lowering {
+            true => lowering::lower(network, graph, facts, kernel),
+            false => Ok(Lowered::nothing(graph)),
+        };
+        let main = lower(&fast, split.main, &fast_facts)?;
+        let prelude = split.prelude.map(|graph| lower(&fast, graph, &fast_facts)).transpose()?;
         let (slow_outputs, fast_outputs) = (slow.output_names(), fast.output_names());
-        let main = plan::optimise(&fast, split.main, &reader)?;
-        let prelude = split.prelude.map(|graph| plan::optimise(&fast, graph, &reader)).transpose()?;
-        let slow_graph = slow.graph.clone();
+        let slow_graph = std::mem::take(&mut slow.graph);
+        let lowered_slow = lower(&slow, slow_graph, &slow_facts)?;
+        let mut integer = IntegerReport { kernel: kernel.name(), ..IntegerReport::default() };
+        let mut float_nodes = Vec::new();
+        let parts = [("slow.onnx", Some(&lowered_slow)), ("fast.onnx", Some(&main)), ("fast.onnx", prelude.as_ref())];
+        for (name, part) in parts.into_iter().filter_map(|(name, part)| Some((name, part?))) {
+            integer.add(part);
+            float_nodes.extend(part.float.iter().map(|node| format!("{name}: {node}")));
+        }
+        let mut engine = ila::onnx();
+        lowering::operator::register(&mut engine);
+        let main = plan::optimise(&fast, main, &engine)?;
+        let prelude = prelude.map(|graph| plan::optimise(&fast, graph, &engine)).transpose()?;
         let report = LoadReport {
             macs_fast: main_macs.all,
             macs_prelude: fast_macs.all.saturating_sub(main_macs.all),
             macs_slow: slow_macs.all,
             macs_ila: main_macs.attention,
             kernel: kernel_name(&main).map_err(|error| BundleError::engine(&fast.file, error))?,
+            integer,
             float_nodes,
             loading: Duration::ZERO,
         };
-        let slow = plan::optimise(&slow, slow_graph, &reader)?;
+        let slow = plan::optimise(&slow, lowered_slow, &engine)?;
         Ok(Bundle {
             spec: Arc::new(spec),
             folder: folder.into(),

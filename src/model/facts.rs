@@ -157,18 +157,3 @@ pub(crate) fn node_macs(network: &Network, facts: &Facts, node: &NodeProto) -> R
         _ => 0,
     })
 }
-
-/// Names of nodes whose inputs or weights are quantised and that the engine nevertheless computes in float: it has no integer
-/// form of a node between DequantizeLinear and QuantizeLinear.
-pub(crate) fn float_though_quantised(network: &Network) -> Vec<String> {
-    let producers = network.producers();
-    let dequantised = |name: &String| {
-        producers
-            .get(name.as_str())
-            .and_then(|&index| network.graph.node.get(index))
-            .is_some_and(|node| node.op_type == "DequantizeLinear")
-    };
-    let heavy = |node: &&NodeProto| matches!(node.op_type.as_str(), "Conv" | "ConvTranspose" | "MatMul" | "Gemm");
-    let nodes = network.graph.node.iter().filter(heavy).filter(|node| node.input.iter().take(2).all(dequantised));
-    nodes.map(|node| node_name(node).to_string()).collect()
-}

@@ -20,6 +20,7 @@ use tract_onnx::pb::{GraphProto, NodeProto, TensorShapeProto, TypeProto, ValueIn
 use tract_onnx::prelude::*;
 
 use super::facts::Facts;
+use super::ila;
 use super::onnx::Network;
 use super::wiring::{AGE, IMAGE, VALID, Wiring};
 
@@ -69,6 +70,7 @@ pub(crate) fn split(network: &Network, facts: &Facts, wiring: &Wiring) -> Split 
             kept.push(node);
         }
     }
+    let kept = with_dequantisers(graph, kept, &hoisted);
     let read: HashSet<&str> = kept.iter().flat_map(|node| &node.input).map(String::as_str).collect();
     let needed = |name: &str| read.contains(name) || graph.output.iter().any(|output| output.name == name);
 
@@ -77,7 +79,7 @@ pub(crate) fn split(network: &Network, facts: &Facts, wiring: &Wiring) -> Split 
         frontier.push(Source::Memory(index));
         frontier_info.extend(value_info(&memory.name, facts));
     }
-    for name in hoisted.iter().flat_map(|node| &node.output).filter(|name| !name.is_empty() && needed(name)) {
+    for name in hoisted.iter().flat_map(|node| &node.output).filter(|name| !name.is_empty() && needed(name) && !kept.iter().any(|node| node.output.contains(name))) {
         if let Some(info) = value_info(name, facts) {
             frontier.push(Source::Prelude(made.len()));
             frontier_info.push(info.clone());
@@ -100,6 +102,24 @@ pub(crate) fn split(network: &Network, facts: &Facts, wiring: &Wiring) -> Split 
     inputs.extend(wiring.valid.then(|| fed(VALID)).flatten());
     inputs.extend(frontier_info);
     Split { prelude, prelude_inputs, main: part(graph, &kept, inputs, graph.output.clone()), frontier }
+}
+
+/// The frame's nodes, and the DequantizeLinear nodes that stand between memory and them: what crosses is then bytes, and the frame's network
+/// stays quantised to its edge. Attention reads floats that it packs once a keyframe, so what it reads is dequantised before.
+fn with_dequantisers<'a>(
+    graph: &'a GraphProto,
+    kept: Vec<&'a NodeProto>,
+    hoisted: &[&'a NodeProto],
+) -> Vec<&'a NodeProto> {
+    let reads = |node: &NodeProto, name: &String| node.input.contains(name);
+    let crosses = |node: &&&NodeProto| {
+        let Some(output) = node.output.first().filter(|_| node.op_type == "DequantizeLinear") else { return false };
+        let mut readers = kept.iter().filter(|reader| reads(reader, output)).peekable();
+        readers.peek().is_some() && readers.all(|reader| reader.op_type != ila::OPERATOR)
+    };
+    let added: Vec<&NodeProto> = hoisted.iter().filter(crosses).copied().collect();
+    let is_in = |node: &&NodeProto| kept.iter().chain(&added).any(|&other| std::ptr::eq(other, *node));
+    graph.node.iter().filter(is_in).collect()
 }
 
 /// A graph of some of the nodes, with the constants that they read.

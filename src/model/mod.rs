@@ -9,6 +9,7 @@
 //! | `check`, `facts`, `wiring` | what must hold in a file, between tensors, between the networks |
 //! | `guard` | keeps the engine from computing what `facts` would refuse |
 //! | `hoist` | takes out of the frame's network what only changes with the keyframe |
+//! | `lowering` | quantised parts as integer operators |
 //! | `ila`, `plan` | attention as an operator of the engine; the engine's plan |
 //! | `profile` | times of a plan's nodes |
 //! | `network` | the two networks as the pipeline runs them |
@@ -32,7 +33,7 @@ pub mod spec;
 pub(crate) mod tests;
 mod wiring;
 
-pub use bundle::{Bundle, Limits, LoadReport, Model, Networks, SEARCH};
+pub use bundle::{Bundle, IntegerReport, Limits, LoadReport, Model, Networks, SEARCH};
 pub use engine::{Fast, FastRun, Image, Keys, Memory, Prediction, RunError, Slow, SlowRun};
 pub use error::BundleError;
 pub use network::{FastNetwork, SlowNetwork};

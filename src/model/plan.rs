@@ -2,27 +2,30 @@
 
 use std::sync::Arc;
 
-use tract_onnx::pb::GraphProto;
 use tract_onnx::tract_hir::internal::*;
 
 use super::engine::RunError;
 use super::error::BundleError;
+use super::lowering::operator::{self, IntegerRegion, RegionState};
+use super::lowering::Lowered;
 use super::onnx::Network;
 
-/// Optimises a graph of `network`; everything that the engine can refuse, it refuses here.
+/// Optimises a lowered graph of `network`; everything that the engine can refuse, it refuses here.
 pub(crate) fn optimise(
     network: &Network,
-    graph: GraphProto,
+    lowered: Lowered,
     onnx: &tract_onnx::Onnx,
 ) -> Result<TypedModel, BundleError> {
-    let proto = network.with_graph(graph);
-    onnx.model_for_proto_model(&proto)
-        .and_then(|model| model.into_optimized())
-        .map_err(|error| BundleError::engine(&network.file, error))
+    let proto = network.with_graph(lowered.graph);
+    let model = onnx.model_for_proto_model(&proto).and_then(|mut model| {
+        operator::settle(&mut model, &lowered.regions)?;
+        model.into_optimized()
+    });
+    model.map_err(|error| BundleError::engine(&network.file, error))
 }
 
-/// Who is told of every node: the model, the node, the seconds that it took.
-pub(crate) type Observe<'a> = &'a mut dyn FnMut(&TypedModel, &TypedNode, f64);
+/// Who is told of every node: the model, the node, the seconds that it took, and those of each step of an integer region.
+pub(crate) type Observe<'a> = &'a mut dyn FnMut(&TypedModel, &TypedNode, f64, &[f64]);
 
 /// One network's plan and state.
 #[derive(Debug)]
@@ -34,6 +37,16 @@ pub(crate) struct Plan {
 impl Plan {
     /// `name` is `fast`, `slow` or `prelude`, for messages.
     pub fn new(name: &'static str, model: TypedModel, threads: usize) -> TractResult<Plan> {
+        if threads > 1 {
+            // One pool for all regions: they run one after the other.
+            let name = move |index| format!("milad-{name}-{index}");
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build()?;
+            let pool = Arc::new(pool);
+            for region in model.nodes().iter().filter_map(|node| node.op().downcast_ref::<IntegerRegion>()) {
+                // Set before: the same bundle was made ready once already, and keeps its pool.
+                let _ = region.0.pool.set(pool.clone());
+            }
+        }
         let options = RunOptions { executor: executor(threads), ..RunOptions::default() };
         let plan: Arc<TypedRunnableModel> = model.into_runnable_with_options(&options)?;
         Ok(Plan { name, state: plan.spawn()? })
@@ -48,10 +61,16 @@ impl Plan {
     /// Runs it and tells `observe` of each node: the plan's model, the node, the seconds that it took.
     pub fn run_timed(&mut self, inputs: TVec<TValue>, observe: Observe) -> Result<TVec<TValue>, RunError> {
         let plan = self.state.plan().clone();
-        let outcome = self.state.run_plan_with_eval(inputs, |context, state, node, inputs| {
+        let outcome = self.state.run_plan_with_eval(inputs, |context, mut state, node, inputs| {
+            if let Some(region) = state.as_mut().and_then(|state| state.downcast_mut::<RegionState>()) {
+                region.times.get_or_insert_default();
+            }
             let start = std::time::Instant::now();
-            let outputs = tract_onnx::tract_core::plan::eval(context, state, node, inputs);
-            observe(plan.model(), node, start.elapsed().as_secs_f64());
+            let outputs = tract_onnx::tract_core::plan::eval(context, state.as_deref_mut(), node, inputs);
+            let seconds = start.elapsed().as_secs_f64();
+            let region = state.and_then(|state| state.downcast_mut::<RegionState>());
+            let steps = region.and_then(|region| region.times.take()).unwrap_or_default();
+            observe(plan.model(), node, seconds, &steps);
             outputs
         });
         self.settle(outcome)

@@ -1,9 +1,10 @@
 //! Conv (between DequantizeLinear and QuantizeLinear) and QLinearConv as one integer convolution.
 
+use milad_kernels::int8::{DEPTHWISE_TAPS, Window};
 use tract_onnx::pb::NodeProto;
 
 use super::attributes::Attributes;
-use super::program::{Convolution, Value, Window};
+use super::program::{Convolution, Value};
 use super::weights::{Reader, Weights, axis};
 use super::{Refusal, bad};
 
@@ -31,6 +32,10 @@ pub(crate) fn read(
     if groups == 0 || group_channels * groups != input.channels || !out_channels.is_multiple_of(groups) {
         let expected = format!("weights for {} channels in {groups} groups", input.channels);
         return Err(bad(name, expected, format!("{:?}", weights.integers.shape), "export the network again"));
+    }
+    let is_depthwise = groups == input.channels && out_channels == groups && rows * columns <= DEPTHWISE_TAPS;
+    if groups > 1 && !is_depthwise {
+        return Err(Refusal::Float(format!("it has {groups} groups of {group_channels} channels")));
     }
     let window = window(parts.node, [rows, columns], [input.height, input.width], output)?;
     let scales = &weights.parameters.scales;
@@ -106,7 +111,7 @@ pub(crate) fn window(
             return Err(Refusal::Float(format!("its output has {} rows or columns, not {made:?}", output[axis])));
         }
     }
-    Ok(Window { kernel, stride, dilation, pads })
+    Ok(Window { size: kernel, stride, dilation, pads, ceil: false })
 }
 
 /// The bias in units of the sum: integers of the file where they are in these units, else rounded to the nearest.

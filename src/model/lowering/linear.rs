@@ -3,12 +3,12 @@
 //! A scale of zero, NaN or less would turn a network into a wrong picture without a word, so it is an error wherever it stands,
 //! lowered or not.
 
+use milad_kernels::int8::Quantisation;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::pb::tensor_proto::DataType;
 
 use super::attributes::Attributes;
 use super::constants::Constants;
-use super::program::Quantisation;
 use super::{Refusal, bad};
 use crate::model::onnx::node_name;
 

@@ -17,9 +17,12 @@
 
 mod arena;
 mod attributes;
+pub(crate) mod compile;
 mod constants;
 mod convolution;
+mod execute;
 mod linear;
+pub(crate) mod operator;
 pub(crate) mod program;
 mod regions;
 mod sandwich;
@@ -28,8 +31,15 @@ mod tables;
 mod tests;
 mod weights;
 
+use std::sync::Arc;
+
+use milad_kernels::int8::Kernel;
+use tract_onnx::pb::GraphProto;
+
 use super::error::BundleError;
-use super::onnx::Network;
+use super::facts::Facts;
+use super::onnx::{Network, node_name};
+pub(crate) use compile::Compiled;
 
 /// The type of the operator that a region becomes.
 pub(crate) const OPERATOR: &str = "IntegerRegion";
@@ -58,4 +68,45 @@ impl Refusal {
         };
         BundleError::Tensor { file: network.file.clone(), tensor, expected, found, advice: advice.into() }
     }
+}
+
+/// A graph whose integer parts are operators of ours.
+#[derive(Debug, Clone)]
+pub(crate) struct Lowered {
+    pub graph: GraphProto,
+    pub regions: Vec<Arc<Compiled>>,
+    /// Quantised nodes that run in float nevertheless: name, operator and why.
+    pub float: Vec<String>,
+}
+
+impl Lowered {
+    /// As it is: everything in float.
+    pub fn nothing(graph: GraphProto) -> Lowered {
+        Lowered { graph, regions: vec![], float: vec![] }
+    }
+}
+
+/// Lowers `graph`, a part of `network`, for `kernel`.
+pub(crate) fn lower(
+    network: &Network,
+    graph: GraphProto,
+    facts: &Facts,
+    kernel: Kernel,
+) -> Result<Lowered, BundleError> {
+    let found = sandwich::analyse(&graph, facts, kernel).map_err(|refusal| refusal.into_error(network))?;
+    let grouped = regions::group(&graph, &found);
+    let regions = grouped.regions.iter().map(|region| compile::compile(kernel, region).map(Arc::new));
+    let regions = regions.collect::<Result<Vec<_>, _>>().map_err(|unsuited| BundleError::Operator {
+        file: network.file.clone(),
+        node: unsuited.step,
+        operator: OPERATOR.into(),
+        domain: super::ila::DOMAIN.into(),
+        reason: unsuited.error.to_string(),
+    })?;
+    let name = |(index, reason): &(usize, String)| {
+        let node = graph.node.get(*index)?;
+        grouped.kept.contains(index).then(|| format!("{} ({}): {reason}", node_name(node), node.op_type))
+    };
+    let float = found.float.iter().filter_map(name).collect();
+    Ok(Lowered { graph: grouped.graph, regions, float })
 }

@@ -1,27 +1,7 @@
 //! What a region computes, before it is packed for a kernel: values (bytes with a scale), steps in their order, and the edges where
-//! it meets the rest of the network. Plain data: no engine, no kernels.
+//! it meets the rest of the network. Plain data.
 
-/// How bytes stand for numbers: number = scale · (byte − zero point). Signed bytes are held with 128 added to byte and zero point.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Quantisation {
-    /// Greater than zero, finite.
-    pub scale: f32,
-    pub zero_point: u8,
-}
-
-impl Quantisation {
-    /// QuantizeLinear of one number: halves to even, then saturation. ONNX operator set 19, QuantizeLinear.
-    pub fn quantise(self, number: f32) -> u8 {
-        let rounded = (number / self.scale).round_ties_even() + f32::from(self.zero_point);
-        // `as` saturates.
-        rounded as u8
-    }
-
-    /// DequantizeLinear of one byte.
-    pub fn dequantise(self, byte: u8) -> f32 {
-        (f32::from(byte) - f32::from(self.zero_point)) * self.scale
-    }
-}
+use milad_kernels::int8::{Coordinates, Mode, Quantisation, Window};
 
 /// A quantised map. The picture's axis N is 1 everywhere.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,16 +19,6 @@ pub(crate) struct Value {
 /// Index of a [`Value`].
 pub(crate) type ValueId = usize;
 
-/// Rows and columns of a window that moves over a map.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Window {
-    pub kernel: [usize; 2],
-    pub stride: [usize; 2],
-    pub dilation: [usize; 2],
-    /// Top, left, bottom, right.
-    pub pads: [usize; 4],
-}
-
 /// A convolution with everything that its weights say.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Convolution {
@@ -62,23 +32,6 @@ pub(crate) struct Convolution {
     pub bias: Vec<i32>,
 }
 
-/// How positions of a resized map are mapped back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sampling {
-    /// Bilinear between pixel centres at half positions.
-    Linear(Grid),
-    /// The nearest pixel, of an integer factor.
-    Nearest,
-}
-
-/// Where pixels are taken to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Grid {
-    HalfPixel,
-    AlignCorners,
-    Asymmetric,
-}
-
 /// One fused operation on bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Operation {
@@ -90,7 +43,7 @@ pub(crate) enum Operation {
     Multiply,
     /// Channels of all inputs, one after the other.
     Concat,
-    Resize(Sampling),
+    Resize(Mode, Coordinates),
     MaxPool(Window),
     /// With or without the padding in the mean's divisor.
     AveragePool(Window, bool),
@@ -102,26 +55,38 @@ impl Operation {
     /// For tables and logs.
     pub fn word(&self) -> &'static str {
         match self {
-            Operation::Conv(conv) if conv.groups > 1 && conv.weights.len() == conv.groups * conv.window.area() => {
+            Operation::Conv(conv) if conv.groups > 1 && conv.weights.len() == conv.groups * conv.area() => {
                 "depthwise"
             }
-            Operation::Conv(conv) if conv.window.area() == 1 => "conv 1x1",
+            Operation::Conv(conv) if conv.area() == 1 => "conv 1x1",
             Operation::Conv(_) => "conv",
             Operation::Table(_) => "table",
             Operation::Add => "add",
             Operation::Multiply => "multiply",
             Operation::Concat => "concat",
-            Operation::Resize(_) => "resize",
+            Operation::Resize(..) => "resize",
             Operation::MaxPool(_) => "max pool",
             Operation::AveragePool(..) | Operation::GlobalAverage => "average",
         }
     }
 }
 
-impl Window {
+impl Convolution {
     /// Positions of the kernel.
     pub fn area(&self) -> usize {
-        self.kernel[0] * self.kernel[1]
+        self.window.size[0] * self.window.size[1]
+    }
+
+    /// The pixels around an input of this size that the kernel reaches.
+    pub fn border(&self, height: usize, width: usize) -> usize {
+        let Window { size, stride, dilation, pads, .. } = self.window;
+        let mut border = pads[0].max(pads[1]);
+        for (axis, extent) in [height, width].into_iter().enumerate() {
+            let span = dilation[axis] * (size[axis].max(1) - 1) + 1;
+            let steps = (extent + pads[axis] + pads[axis + 2]).saturating_sub(span) / stride[axis].max(1);
+            border = border.max((steps * stride[axis] + span).saturating_sub(pads[axis] + extent));
+        }
+        border
     }
 }
 
@@ -163,20 +128,9 @@ pub(crate) struct Edge {
 pub(crate) struct Region {
     pub name: String,
     pub values: Vec<Value>,
+    /// Pixels of zero-point around each value that some convolution reads, here or in another region.
+    pub borders: Vec<usize>,
     pub inputs: Vec<Edge>,
     pub steps: Vec<Step>,
     pub outputs: Vec<Edge>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn halves_go_to_even_and_bytes_saturate() {
-        let q = Quantisation { scale: 0.5, zero_point: 3 };
-        let bytes = [0.25, 0.75, 1.25, -0.25, -0.75, 1e9, -1e9].map(|number| q.quantise(number));
-        assert_eq!(bytes, [3, 5, 5, 3, 1, 255, 0]);
-        assert_eq!(q.dequantise(0), -1.5);
-    }
 }

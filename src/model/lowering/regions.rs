@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto};
 
-use super::program::{Edge, Form, Region, ValueId};
+use super::program::{Edge, Form, Operation, Region, ValueId};
 use super::sandwich::{Analysis, Origin};
 use super::{INDEX, OPERATOR};
 
@@ -186,6 +186,19 @@ impl<'a> Grouper<'a> {
         members.into_iter().map(|(_, members)| members).collect()
     }
 
+    /// The border that each value needs, over all regions.
+    fn borders(&self) -> HashMap<ValueId, usize> {
+        let mut borders = HashMap::new();
+        for found in &self.found.steps {
+            let (Operation::Conv(conv), Some(&input)) = (&found.step.operation, found.step.inputs.first()) else { continue };
+            if let Some(value) = self.found.values.get(input) {
+                let border = borders.entry(input).or_insert(0);
+                *border = conv.border(value.height, value.width).max(*border);
+            }
+        }
+        borders
+    }
+
     fn write(&self) -> Grouped {
         let groups = self.regions();
         let region_of: HashMap<usize, usize> =
@@ -229,7 +242,8 @@ impl<'a> Grouper<'a> {
 
     fn region(&self, index: usize, steps: &[usize], region_of: &HashMap<usize, usize>, visible: &[&str]) -> Region {
         let mut region =
-            Region { name: format!("region-{index}"), values: vec![], inputs: vec![], steps: vec![], outputs: vec![] };
+            Region { name: format!("region-{index}"), values: vec![], borders: vec![], inputs: vec![], steps: vec![], outputs: vec![] };
+        let borders = self.borders();
         let mut local: HashMap<ValueId, ValueId> = HashMap::new();
         let mut place = |region: &mut Region, id: ValueId| -> (ValueId, bool) {
             let Some(value) = self.found.values.get(id) else { return (0, false) };
@@ -238,6 +252,7 @@ impl<'a> Grouper<'a> {
             let at = *local.entry(id).or_insert(next);
             if is_new {
                 region.values.push(value.clone());
+                region.borders.push(borders.get(&id).copied().unwrap_or(0));
             }
             (at, is_new)
         };

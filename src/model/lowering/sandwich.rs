@@ -5,13 +5,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use milad_kernels::int8::{CHANNEL_STEP, Coordinates, Kernel, Mode, Quantisation, Rounding};
 use tract_onnx::pb::{GraphProto, NodeProto};
 use tract_onnx::prelude::DatumType;
 
 use super::attributes::Attributes;
-use super::convolution;
+use super::{compile, convolution};
 use super::linear::Parameters;
-use super::program::{Grid, Operation, Quantisation, Sampling, Step, Value, ValueId};
+use super::program::{Operation, Step, Value, ValueId};
 use super::tables;
 use super::weights::{Reader, Weights, axis};
 use super::Refusal;
@@ -52,8 +53,8 @@ pub(crate) struct Analysis {
 }
 
 /// Looks through `graph`, whose nodes are in order.
-pub(crate) fn analyse(graph: &GraphProto, facts: &Facts) -> Result<Analysis, Refusal> {
-    let mut finder = Finder::new(graph, facts);
+pub(crate) fn analyse(graph: &GraphProto, facts: &Facts, kernel: Kernel) -> Result<Analysis, Refusal> {
+    let mut finder = Finder::new(graph, facts, kernel);
     for index in 0..graph.node.len() {
         finder.node(index)?;
     }
@@ -64,6 +65,7 @@ pub(crate) fn analyse(graph: &GraphProto, facts: &Facts) -> Result<Analysis, Ref
 struct Finder<'a> {
     graph: &'a GraphProto,
     facts: &'a Facts,
+    kernel: Kernel,
     reader: Reader<'a>,
     producers: HashMap<&'a str, usize>,
     readers: HashMap<&'a str, Vec<usize>>,
@@ -74,7 +76,7 @@ struct Finder<'a> {
 }
 
 impl<'a> Finder<'a> {
-    fn new(graph: &'a GraphProto, facts: &'a Facts) -> Finder<'a> {
+    fn new(graph: &'a GraphProto, facts: &'a Facts, kernel: Kernel) -> Finder<'a> {
         let mut producers = HashMap::new();
         let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
         for (index, node) in graph.node.iter().enumerate() {
@@ -86,6 +88,7 @@ impl<'a> Finder<'a> {
         Finder {
             graph,
             facts,
+            kernel,
             reader: Reader::new(graph),
             producers,
             readers,
@@ -292,7 +295,8 @@ impl<'a> Finder<'a> {
             "GlobalAveragePool" | "ReduceMean" => (self.mean(node)?, self.views(node, 1)?, 0),
             other => return Err(Refusal::Float(format!("{other} has no integer form"))),
         };
-        if matches!(operation, Operation::MaxPool(_)) {
+        // What only picks bytes can give no other scale.
+        if matches!(operation, Operation::MaxPool(_) | Operation::Resize(Mode::Nearest(_), _)) {
             let same = inputs.iter().all(|&id| self.value(id).is_ok_and(|value| value.quantisation == parameters.0));
             if !same {
                 return Err(Refusal::Float("it changes the scale".into()));
@@ -315,7 +319,17 @@ impl<'a> Finder<'a> {
     ) -> Result<(), Refusal> {
         let output = self.add_value(to, Origin::Step(self.found.steps.len()), parameters)?;
         let name = self.at(main).map_or("", node_name).to_string();
-        self.found.steps.push(Found { step: Step { name, operation, inputs, output, clamp, macs }, nodes });
+        let step = Step { name, operation, inputs, output, clamp, macs };
+        // Weights are packed once, later; everything else is quick to make, and says whether it can be made.
+        if !matches!(step.operation, Operation::Conv(_))
+            && let Err(error) = compile::make(self.kernel, &self.found.values, &step, None)
+        {
+            self.found.values.pop();
+            self.found.origins.pop();
+            self.found.bytes.remove(to);
+            return Err(Refusal::Float(error.to_string()));
+        }
+        self.found.steps.push(Found { step, nodes });
         Ok(())
     }
 
@@ -435,6 +449,14 @@ impl<'a> Finder<'a> {
     }
 
     fn concat(&self, node: &NodeProto) -> Result<Operation, Refusal> {
+        let inputs = self.views(node, usize::MAX)?;
+        let (_, before) = inputs.split_last().ok_or_else(|| Refusal::Float("it joins nothing".into()))?;
+        for &id in before {
+            let channels = self.value(id)?.channels;
+            if !channels.is_multiple_of(CHANNEL_STEP) {
+                return Err(Refusal::Float(format!("it joins {channels} channels, no multiple of {CHANNEL_STEP}")));
+            }
+        }
         match axis(Attributes(node).integer("axis", 1), &[0; 4], output(node))? {
             1 => Ok(Operation::Concat),
             other => Err(Refusal::Float(format!("it joins axis {other}"))),
@@ -450,31 +472,30 @@ impl<'a> Finder<'a> {
         if attributes.integer("antialias", 0) != 0 {
             return Err(Refusal::Float("it has antialias".into()));
         }
-        let mode = attributes.text("mode", "nearest");
         let is_upsample = node.op_type == "Upsample";
-        let grid = attributes.text("coordinate_transformation_mode", if is_upsample { "asymmetric" } else { "half_pixel" });
-        let whole = to[1].is_multiple_of(from.height) && to[2].is_multiple_of(from.width);
         if !self.is_plain_scale(node, [from.height, from.width], [to[1], to[2]]) {
             return Err(Refusal::Float("its scales are not the ratio of its sizes".into()));
         }
-        match (mode, grid) {
-            ("linear", "half_pixel" | "pytorch_half_pixel") if grid == "half_pixel" || (to[1] > 1 && to[2] > 1) => {
-                Ok(Operation::Resize(Sampling::Linear(Grid::HalfPixel)))
-            }
-            ("linear", "align_corners") => Ok(Operation::Resize(Sampling::Linear(Grid::AlignCorners))),
-            ("linear", "asymmetric") => Ok(Operation::Resize(Sampling::Linear(Grid::Asymmetric))),
-            ("nearest", "half_pixel" | "asymmetric") if whole => {
-                // A whole factor repeats each pixel, whichever way halves are rounded; not so for asymmetric with another rounding than floor.
-                let floor = attributes.text("nearest_mode", if is_upsample { "floor" } else { "round_prefer_floor" });
-                match (grid, floor) {
-                    ("half_pixel", "round_prefer_floor" | "round_prefer_ceil") | ("asymmetric", "floor") => {
-                        Ok(Operation::Resize(Sampling::Nearest))
-                    }
-                    _ => Err(Refusal::Float(format!("it is nearest, {grid}, {floor}"))),
-                }
-            }
-            _ => Err(Refusal::Float(format!("its mode is {mode}, {grid}"))),
-        }
+        let grid = attributes.text("coordinate_transformation_mode", if is_upsample { "asymmetric" } else { "half_pixel" });
+        let coordinates = match grid {
+            "half_pixel" => Coordinates::HalfPixel,
+            // The same but for an output of one pixel.
+            "pytorch_half_pixel" if to[1] > 1 && to[2] > 1 => Coordinates::HalfPixel,
+            "asymmetric" => Coordinates::Asymmetric,
+            "align_corners" => Coordinates::AlignCorners,
+            other => return Err(Refusal::Float(format!("its positions are {other}"))),
+        };
+        let mode = attributes.text("mode", "nearest");
+        let rounding = attributes.text("nearest_mode", if is_upsample { "floor" } else { "round_prefer_floor" });
+        let mode = match (mode, rounding) {
+            ("linear", _) => Mode::Linear,
+            ("nearest", "round_prefer_floor") => Mode::Nearest(Rounding::PreferFloor),
+            ("nearest", "round_prefer_ceil") => Mode::Nearest(Rounding::PreferCeil),
+            ("nearest", "floor") => Mode::Nearest(Rounding::Floor),
+            ("nearest", "ceil") => Mode::Nearest(Rounding::Ceil),
+            (mode, rounding) => return Err(Refusal::Float(format!("its mode is {mode}, {rounding}"))),
+        };
+        Ok(Operation::Resize(mode, coordinates))
     }
 
     /// Scales that round to the sizes but differ from their ratio would shift the picture.
@@ -482,7 +503,7 @@ impl<'a> Finder<'a> {
         if Attributes(node).integers("axes").is_some_and(|axes| axes != [0, 1, 2, 3]) {
             return false;
         }
-        let scales = ["Upsample"].contains(&node.op_type.as_str()).then(|| input(node, 1)).unwrap_or(input(node, 2));
+        let scales = input(node, if node.op_type == "Upsample" { 1 } else { 2 });
         match self.reader.constants.floats(scales) {
             Some(scales) if scales.len() == 4 => {
                 (0..2).all(|axis| (scales[axis + 2] * from[axis] as f32 - to[axis] as f32).abs() < 1e-3)

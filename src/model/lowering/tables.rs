@@ -1,10 +1,10 @@
 //! Functions of one number as tables of 256 bytes: what QuantizeLinear(f(DequantizeLinear(byte))) gives for each byte.
 
+use milad_kernels::int8::Quantisation;
 use tract_onnx::pb::NodeProto;
 
 use super::Refusal;
 use super::attributes::Attributes;
-use super::program::Quantisation;
 use super::weights::Reader;
 
 /// A function of one number, in float64 so that the last digit does not depend on a library's float32 form.

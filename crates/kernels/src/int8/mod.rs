@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`Layout`], [`Plane`], [`PlaneMut`] | where a tensor's codes lie |
 //! | [`Conv`] | dense and depthwise convolution, with activation and a residual; codes or real numbers |
-//! | [`Add`] | two tensors of codes |
+//! | [`Add`], [`Multiply`] | two tensors of codes; a gate of one number a channel |
 //! | [`Lookup`] | a function of single codes; requantisation, and with a view of some channels concatenation |
 //! | [`MaxPool`], [`AveragePool`] | pooling, global too |
 //! | [`Resize`] | bilinear and nearest |
@@ -23,6 +23,7 @@ mod error;
 mod kernel;
 mod layout;
 mod lookup;
+mod multiply;
 mod pool;
 mod quantisation;
 mod resize;
@@ -36,6 +37,7 @@ pub use error::Error;
 pub use kernel::Kernel;
 pub use layout::{CHANNEL_STEP, Layout, Plane, PlaneMut, SLACK};
 pub use lookup::Lookup;
+pub use multiply::Multiply;
 pub use pool::{AveragePool, MaxPool, Window};
 pub use quantisation::Quantisation;
 pub use resize::{Coordinates, Mode, Resize, Rounding};

@@ -1,5 +1,7 @@
 //! What becomes a step, and which steps become a region.
 
+use milad_kernels::int8::Kernel;
+
 use super::super::program::{Form, Operation};
 use super::super::regions::{Grouped, group};
 use super::super::sandwich::analyse;
@@ -7,7 +9,7 @@ use super::sketch::Sketch;
 use crate::model::tests::toy::{attention, node};
 
 fn grouped(sketch: &Sketch) -> (Grouped, Vec<String>) {
-    let found = analyse(&sketch.graph, &sketch.facts).unwrap();
+    let found = analyse(&sketch.graph, &sketch.facts, Kernel::Portable).unwrap();
     let float = found.float.iter().map(|(index, why)| format!("{}: {why}", sketch.graph.node[*index].name)).collect();
     (group(&sketch.graph, &found), float)
 }

@@ -1,5 +1,6 @@
 //! Files that are wrong are refused, with the tensor and the reason.
 
+use milad_kernels::int8::Kernel;
 use tract_onnx::pb::tensor_proto::DataType;
 
 use super::super::Refusal;
@@ -20,7 +21,7 @@ fn sound() -> Sketch {
 fn refused(change: impl FnOnce(&mut Sketch)) -> (String, String) {
     let mut sketch = sound();
     change(&mut sketch);
-    match analyse(&sketch.graph, &sketch.facts) {
+    match analyse(&sketch.graph, &sketch.facts, Kernel::Portable) {
         Err(Refusal::Bad { tensor, expected, found, .. }) => (tensor, format!("expected {expected}, found {found}")),
         other => panic!("expected a refusal, found {other:?}"),
     }
@@ -28,7 +29,7 @@ fn refused(change: impl FnOnce(&mut Sketch)) -> (String, String) {
 
 #[test]
 fn a_sound_file_passes() {
-    assert_eq!(analyse(&sound().graph, &sound().facts).unwrap().steps.len(), 1);
+    assert_eq!(analyse(&sound().graph, &sound().facts, Kernel::Portable).unwrap().steps.len(), 1);
 }
 
 #[test]
@@ -83,7 +84,7 @@ fn weights_have_their_scales_on_the_output_channels() {
     // Counted from the end it is the same axis.
     let mut sketch = sound();
     sketch.giving("a.wdq").attribute = vec![integer("axis", -4)];
-    assert_eq!(analyse(&sketch.graph, &sketch.facts).unwrap().steps.len(), 1);
+    assert_eq!(analyse(&sketch.graph, &sketch.facts, Kernel::Portable).unwrap().steps.len(), 1);
 }
 
 #[test]
