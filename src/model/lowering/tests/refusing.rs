@@ -50,7 +50,10 @@ fn zero_points_out_of_range_are_refused() {
         assert_eq!(tensor, name);
         assert!(said.contains("zero-points from") && said.ends_with(&format!("found {wrong}")), "{said}");
     }
-    let (tensor, said) = refused(|sketch| sketch.initializer("a.zero").data_type = DataType::Int64 as i32);
+    let (tensor, said) = refused(|sketch| {
+        let zero = sketch.initializer("a.zero");
+        (zero.data_type, zero.int64_data) = (DataType::Int64 as i32, vec![7]);
+    });
     assert!(tensor == "a.zero" && said.contains("uint8, int8 or int32"), "{tensor} {said}");
 }
 
