@@ -122,11 +122,13 @@ pub fn networks(report: &LoadReport) -> String {
         count => format!("; {count} quantised nodes run in float, see `milad bench`"),
     };
     format!(
-        "slow {:.1} MMAC, fast {:.1} MMAC (attention {:.1}, kernel {}), loaded in {} ms{float}",
+        "slow {:.1} MMAC, fast {:.1} MMAC (attention {:.1}, kernel {}), {:.1} MMAC of them in integers (kernel {}), loaded in {} ms{float}",
         mmac(report.macs_slow),
         mmac(report.macs_fast),
         mmac(report.macs_ila),
         report.kernel,
+        mmac(report.integer.macs),
+        report.integer.kernel,
         report.loading.as_millis()
     )
 }

@@ -4,7 +4,7 @@
 //! quantises again. Here every DequantizeLinear → operator → QuantizeLinear becomes one *step* on bytes ([`sandwich`]), connected steps
 //! become one *region* ([`regions`]), and a region becomes one operator of the engine ([`operator`]), which runs its steps one after the other in
 //! one block of memory ([`arena`], [`compile`], [`execute`]). The engine's plan stays the executor of the whole: regions, attention, and what has
-//! no integer form, which runs in float as before and is named. See docs/adr/0010.
+//! no integer form, which runs in float as before and is named. See docs/adr/0011.
 //!
 //! | module | what it does |
 //! |---|---|
