@@ -113,7 +113,8 @@ fn measure(mut networks: Networks, args: &Args) -> anyhow::Result<Report> {
         progress.inc(1);
     }
     progress.finish_and_clear();
-    let LoadReport { macs_fast, macs_prelude, macs_slow, macs_ila, kernel, ref float_nodes, ref integer, loading } = networks.report;
+    let LoadReport { macs_fast, macs_prelude, macs_slow, macs_ila, kernel, ref float_nodes, ref integer, loading } =
+        networks.report;
     let peak = Peak { flops: quantile(&mut peaks, 0.5), integer_macs: quantile(&mut integer_peaks, 0.5) };
     let network = |name, macs: u64, attention_macs, times: &mut Vec<f64>, nodes: Profile| {
         let median = quantile(times, 0.5);

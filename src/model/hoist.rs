@@ -79,7 +79,11 @@ pub(crate) fn split(network: &Network, facts: &Facts, wiring: &Wiring) -> Split 
         frontier.push(Source::Memory(index));
         frontier_info.extend(value_info(&memory.name, facts));
     }
-    for name in hoisted.iter().flat_map(|node| &node.output).filter(|name| !name.is_empty() && needed(name) && !kept.iter().any(|node| node.output.contains(name))) {
+    for name in hoisted
+        .iter()
+        .flat_map(|node| &node.output)
+        .filter(|name| !name.is_empty() && needed(name) && !kept.iter().any(|node| node.output.contains(name)))
+    {
         if let Some(info) = value_info(name, facts) {
             frontier.push(Source::Prelude(made.len()));
             frontier_info.push(info.clone());

@@ -6,8 +6,8 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::engine::RunError;
 use super::error::BundleError;
-use super::lowering::operator::{self, IntegerRegion, RegionState};
 use super::lowering::Lowered;
+use super::lowering::operator::{self, IntegerRegion, RegionState};
 use super::onnx::Network;
 
 /// Optimises a lowered graph of `network`; everything that the engine can refuse, it refuses here.

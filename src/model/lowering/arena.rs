@@ -84,7 +84,7 @@ mod tests {
                 .collect();
             let plan = plan(&lives);
             for (i, a) in lives.iter().enumerate() {
-                assert!(plan.offsets[i] % ALIGNMENT == 0 && plan.offsets[i] + a.bytes <= plan.bytes);
+                assert!(plan.offsets[i].is_multiple_of(ALIGNMENT) && plan.offsets[i] + a.bytes <= plan.bytes);
                 for (j, b) in lives.iter().enumerate().skip(i + 1) {
                     let together = a.first <= b.last && b.first <= a.last;
                     let apart =

@@ -118,9 +118,15 @@ pub(crate) fn make(kernel: Kernel, values: &[Value], step: &Step, add: Option<&S
             return Ok((Action::Conv(Box::new(made)), Some(kernel), bytes));
         }
         Operation::Table(table) => Action::Lookup(Lookup::new(kernel, **table)?),
-        Operation::Add => return Ok((Action::Add(Add::new(kernel, both()?, output.quantisation, bounds)?), Some(kernel), 0)),
+        Operation::Add => {
+            return Ok((Action::Add(Add::new(kernel, both()?, output.quantisation, bounds)?), Some(kernel), 0));
+        }
         Operation::Multiply => {
-            return Ok((Action::Multiply(Multiply::new(kernel, both()?, output.quantisation, bounds)?), Some(kernel), 0));
+            return Ok((
+                Action::Multiply(Multiply::new(kernel, both()?, output.quantisation, bounds)?),
+                Some(kernel),
+                0,
+            ));
         }
         Operation::Concat => {
             // Where it goes is known when the output's layout is.
@@ -163,12 +169,7 @@ fn specification<'a>(
         weights: &conv.weights,
         weight_scales: &conv.scales,
         bias: Some(&conv.bias),
-        output: Output::Codes {
-            quantisation: output.quantisation,
-            low: step.clamp[0],
-            high: step.clamp[1],
-            residual,
-        },
+        output: Output::Codes { quantisation: output.quantisation, low: step.clamp[0], high: step.clamp[1], residual },
     }
 }
 

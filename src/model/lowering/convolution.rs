@@ -94,7 +94,8 @@ pub(crate) fn window(
             }
         }
         (same @ ("SAME_UPPER" | "SAME_LOWER"), _) => {
-            let all = [0, 1].map(|axis| ((output[axis].max(1) - 1) * stride[axis] + span[axis]).saturating_sub(input[axis]));
+            let all =
+                [0, 1].map(|axis| ((output[axis].max(1) - 1) * stride[axis] + span[axis]).saturating_sub(input[axis]));
             let (less, more) = (all.map(|pad| pad / 2), all.map(|pad| pad.div_ceil(2)));
             match same {
                 "SAME_UPPER" => [less[0], less[1], more[0], more[1]],
@@ -115,12 +116,7 @@ pub(crate) fn window(
 }
 
 /// The bias in units of the sum: integers of the file where they are in these units, else rounded to the nearest.
-fn bias(
-    reader: &Reader,
-    name: &str,
-    channels: usize,
-    unit: impl Fn(usize) -> f64,
-) -> Result<Vec<i32>, Refusal> {
+fn bias(reader: &Reader, name: &str, channels: usize, unit: impl Fn(usize) -> f64) -> Result<Vec<i32>, Refusal> {
     if name.is_empty() {
         return Ok(vec![0; channels]);
     }

@@ -42,7 +42,8 @@ impl Parameters {
         if !constants.contains(scale) {
             return Err(Refusal::Float(format!("its scale `{scale}` is computed while running")));
         }
-        let scales = constants.floats(scale).ok_or_else(|| Refusal::Float(format!("its scale `{scale}` is not float32")))?;
+        let scales =
+            constants.floats(scale).ok_or_else(|| Refusal::Float(format!("its scale `{scale}` is not float32")))?;
         if constants.shape(scale).is_some_and(|shape| shape.len() > 1) {
             return Err(Refusal::Float(format!("its scale `{scale}` has blocks")));
         }

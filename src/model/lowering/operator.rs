@@ -217,7 +217,8 @@ impl RegionState {
 
 impl OpState for RegionState {
     fn eval(&mut self, _context: &EvalContext, op: &dyn Op, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let op = op.downcast_ref::<IntegerRegion>().with_context(|| format!("expected {OPERATOR}, found {}", op.name()))?;
+        let op =
+            op.downcast_ref::<IntegerRegion>().with_context(|| format!("expected {OPERATOR}, found {}", op.name()))?;
         let region = &*op.0;
         self.refresh(region)?;
         if self.arena.is_none() {

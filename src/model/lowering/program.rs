@@ -55,9 +55,7 @@ impl Operation {
     /// For tables and logs.
     pub fn word(&self) -> &'static str {
         match self {
-            Operation::Conv(conv) if conv.groups > 1 && conv.weights.len() == conv.groups * conv.area() => {
-                "depthwise"
-            }
+            Operation::Conv(conv) if conv.groups > 1 && conv.weights.len() == conv.groups * conv.area() => "depthwise",
             Operation::Conv(conv) if conv.area() == 1 => "conv 1x1",
             Operation::Conv(_) => "conv",
             Operation::Table(_) => "table",

@@ -86,11 +86,13 @@ impl<'a> Grouper<'a> {
                 let names = node.map(|node| node.input.as_slice()).unwrap_or_default();
                 names.iter().filter_map(|name| self.maker(name)).collect()
             }
-            Maker::Step(step) => self.inputs(step).filter_map(|id| match self.found.origins.get(id)? {
-                Origin::Step(other) => Some(Maker::Step(*other)),
-                Origin::Float(name) | Origin::Bytes(name) => self.maker_outside(name),
-            })
-            .collect(),
+            Maker::Step(step) => self
+                .inputs(step)
+                .filter_map(|id| match self.found.origins.get(id)? {
+                    Origin::Step(other) => Some(Maker::Step(*other)),
+                    Origin::Float(name) | Origin::Bytes(name) => self.maker_outside(name),
+                })
+                .collect(),
         }
     }
 
@@ -149,11 +151,14 @@ impl<'a> Grouper<'a> {
 
     /// The region of each needed step: connected steps of one level.
     fn regions(&self) -> Vec<Vec<usize>> {
-        let steps: Vec<usize> = self.order().into_iter().filter_map(|maker| match maker {
-            Maker::Step(step) => Some(step),
-            Maker::Node(_) => None,
-        })
-        .collect();
+        let steps: Vec<usize> = self
+            .order()
+            .into_iter()
+            .filter_map(|maker| match maker {
+                Maker::Step(step) => Some(step),
+                Maker::Node(_) => None,
+            })
+            .collect();
         let mut parent: HashMap<usize, usize> = steps.iter().map(|&step| (step, step)).collect();
         fn root(parent: &HashMap<usize, usize>, mut step: usize) -> usize {
             while let Some(&up) = parent.get(&step).filter(|&&up| up != step) {
@@ -190,7 +195,9 @@ impl<'a> Grouper<'a> {
     fn borders(&self) -> HashMap<ValueId, usize> {
         let mut borders = HashMap::new();
         for found in &self.found.steps {
-            let (Operation::Conv(conv), Some(&input)) = (&found.step.operation, found.step.inputs.first()) else { continue };
+            let (Operation::Conv(conv), Some(&input)) = (&found.step.operation, found.step.inputs.first()) else {
+                continue;
+            };
             if let Some(value) = self.found.values.get(input) {
                 let border = borders.entry(input).or_insert(0);
                 *border = conv.border(value.height, value.width).max(*border);
@@ -201,15 +208,26 @@ impl<'a> Grouper<'a> {
 
     fn write(&self) -> Grouped {
         let groups = self.regions();
-        let region_of: HashMap<usize, usize> =
-            groups.iter().enumerate().flat_map(|(region, steps)| steps.iter().map(move |&step| (step, region))).collect();
-        let kept: Vec<usize> = self.order().into_iter().filter_map(|maker| match maker {
-            Maker::Node(index) => Some(index),
-            Maker::Step(_) => None,
-        })
-        .collect();
+        let region_of: HashMap<usize, usize> = groups
+            .iter()
+            .enumerate()
+            .flat_map(|(region, steps)| steps.iter().map(move |&step| (step, region)))
+            .collect();
+        let kept: Vec<usize> = self
+            .order()
+            .into_iter()
+            .filter_map(|maker| match maker {
+                Maker::Node(index) => Some(index),
+                Maker::Step(_) => None,
+            })
+            .collect();
         let mut visible: Vec<&str> = self.graph.output.iter().map(|output| output.name.as_str()).collect();
-        visible.extend(kept.iter().filter_map(|&index| self.graph.node.get(index)).flat_map(|node| &node.input).map(String::as_str));
+        visible.extend(
+            kept.iter()
+                .filter_map(|&index| self.graph.node.get(index))
+                .flat_map(|node| &node.input)
+                .map(String::as_str),
+        );
         // What steps read as floats or bytes though another step makes it: a reading with another scale.
         for &step in region_of.keys() {
             for input in self.inputs(step) {
@@ -222,8 +240,7 @@ impl<'a> Grouper<'a> {
         visible.dedup();
         let regions: Vec<Region> =
             groups.iter().enumerate().map(|(index, steps)| self.region(index, steps, &region_of, &visible)).collect();
-        let mut nodes: Vec<NodeProto> =
-            kept.iter().filter_map(|&index| self.graph.node.get(index)).cloned().collect();
+        let mut nodes: Vec<NodeProto> = kept.iter().filter_map(|&index| self.graph.node.get(index)).cloned().collect();
         nodes.extend(regions.iter().enumerate().map(|(index, region)| node(index, region)));
         let nodes = sorted(nodes);
         let read: HashSet<&str> = nodes.iter().flat_map(|node| &node.input).map(String::as_str).collect();
@@ -241,8 +258,14 @@ impl<'a> Grouper<'a> {
     }
 
     fn region(&self, index: usize, steps: &[usize], region_of: &HashMap<usize, usize>, visible: &[&str]) -> Region {
-        let mut region =
-            Region { name: format!("region-{index}"), values: vec![], borders: vec![], inputs: vec![], steps: vec![], outputs: vec![] };
+        let mut region = Region {
+            name: format!("region-{index}"),
+            values: vec![],
+            borders: vec![],
+            inputs: vec![],
+            steps: vec![],
+            outputs: vec![],
+        };
         let borders = self.borders();
         let mut local: HashMap<ValueId, ValueId> = HashMap::new();
         let mut place = |region: &mut Region, id: ValueId| -> (ValueId, bool) {

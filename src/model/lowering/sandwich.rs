@@ -9,13 +9,13 @@ use milad_kernels::int8::{CHANNEL_STEP, Coordinates, Kernel, Mode, Quantisation,
 use tract_onnx::pb::{GraphProto, NodeProto};
 use tract_onnx::prelude::DatumType;
 
+use super::Refusal;
 use super::attributes::Attributes;
-use super::{compile, convolution};
 use super::linear::Parameters;
 use super::program::{Operation, Step, Value, ValueId};
 use super::tables;
 use super::weights::{Reader, Weights, axis};
-use super::Refusal;
+use super::{compile, convolution};
 use crate::model::facts::Facts;
 use crate::model::onnx::node_name;
 
@@ -134,7 +134,12 @@ impl<'a> Finder<'a> {
         }
     }
 
-    fn add_value(&mut self, name: &str, origin: Origin, (quantisation, signed): (Quantisation, bool)) -> Result<ValueId, Refusal> {
+    fn add_value(
+        &mut self,
+        name: &str,
+        origin: Origin,
+        (quantisation, signed): (Quantisation, bool),
+    ) -> Result<ValueId, Refusal> {
         let [channels, height, width] = self.shape(name)?;
         self.found.values.push(Value { name: name.into(), channels, height, width, quantisation, signed });
         self.found.origins.push(origin);
@@ -222,7 +227,13 @@ impl<'a> Finder<'a> {
     }
 
     /// The sandwich whose upper half is the QuantizeLinear at `index`. `false`: what it quantises comes from outside.
-    fn sandwich(&mut self, index: usize, from: &'a str, to: &'a str, parameters: (Quantisation, bool)) -> Result<bool, Refusal> {
+    fn sandwich(
+        &mut self,
+        index: usize,
+        from: &'a str,
+        to: &'a str,
+        parameters: (Quantisation, bool),
+    ) -> Result<bool, Refusal> {
         if let Some(&view) = self.found.views.get(from) {
             self.table(index, vec![index], view, to, parameters, &|x| x)?;
             return Ok(true);
@@ -243,7 +254,7 @@ impl<'a> Finder<'a> {
             }
             // A monotone activation between the operator and its QuantizeLinear: bounds on the byte. What comes later in the file rules.
             let [low, high] = tables::bounds(&self.reader, node)?;
-            if !(low <= high) {
+            if low > high || low.is_nan() || high.is_nan() {
                 return Err(Refusal::Float(format!("its bounds are {low} and {high}")));
             }
             clamp = [clamp[0].max(low.min(clamp[1])), clamp[1].min(high.max(clamp[0]))];
@@ -399,7 +410,9 @@ impl<'a> Finder<'a> {
 
     fn qlinear_conv(&mut self, index: usize, node: &'a NodeProto) -> Result<(), Refusal> {
         let (from, to) = (input(node, 0), output(node));
-        let read = |at: usize| Parameters::read(&self.reader.constants, node, at, tract_onnx::pb::tensor_proto::DataType::Uint8, 0);
+        let read = |at: usize| {
+            Parameters::read(&self.reader.constants, node, at, tract_onnx::pb::tensor_proto::DataType::Uint8, 0)
+        };
         let (picture, parameters) = (read(1)?.single(from)?, read(6)?.single(to)?);
         let weights_parameters = read(4)?;
         let weights = self.reader.constants.integers(input(node, 3));
@@ -412,7 +425,9 @@ impl<'a> Finder<'a> {
             .ok_or_else(|| Refusal::Float(format!("its weights `{}` are computed while running", input(node, 3))))
             .and_then(|integers| {
                 if (value.quantisation, value.signed) != picture {
-                    return Err(Refusal::Float(format!("`{from}` is read with another scale than it was written with")));
+                    return Err(Refusal::Float(format!(
+                        "`{from}` is read with another scale than it was written with"
+                    )));
                 }
                 let weights = Weights { integers, parameters: weights_parameters };
                 self.convolution(node, known, (input(node, 3), &weights), input(node, 8), to)
@@ -476,7 +491,8 @@ impl<'a> Finder<'a> {
         if !self.is_plain_scale(node, [from.height, from.width], [to[1], to[2]]) {
             return Err(Refusal::Float("its scales are not the ratio of its sizes".into()));
         }
-        let grid = attributes.text("coordinate_transformation_mode", if is_upsample { "asymmetric" } else { "half_pixel" });
+        let grid =
+            attributes.text("coordinate_transformation_mode", if is_upsample { "asymmetric" } else { "half_pixel" });
         let coordinates = match grid {
             "half_pixel" => Coordinates::HalfPixel,
             // The same but for an output of one pixel.

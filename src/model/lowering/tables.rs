@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn a_table_is_the_float_function_between_the_quantisations() {
-        let (from, to) = (Quantisation { scale: 0.05, zero_point: 128 }, Quantisation { scale: 1.0 / 255.0, zero_point: 0 });
+        let (from, to) =
+            (Quantisation { scale: 0.05, zero_point: 128 }, Quantisation { scale: 1.0 / 255.0, zero_point: 0 });
         let table = table(&sigmoid, from, to);
         // A half of 255 is 127.5, less what 1/255 was rounded up in float32.
         assert_eq!((table[128], table[0], table[255]), (127, 0, 255));

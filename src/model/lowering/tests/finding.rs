@@ -87,7 +87,8 @@ fn what_is_also_read_in_float_stays_float_and_is_named() {
     let (grouped, float) = grouped(&sketch);
     assert_eq!(float, ["c_node: `c` is also read without being quantised"]);
     assert!(kinds(&grouped).contains(&"Conv"));
-    let words: Vec<_> = grouped.regions.iter().flat_map(|region| &region.steps).map(|step| step.operation.word()).collect();
+    let words: Vec<_> =
+        grouped.regions.iter().flat_map(|region| &region.steps).map(|step| step.operation.word()).collect();
     assert_eq!(words, ["conv", "add"]);
 }
 

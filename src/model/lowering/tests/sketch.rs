@@ -81,7 +81,8 @@ impl Sketch {
         self.integers(&z, DataType::Int8, &[channels], &vec![0; channels as usize]);
         let dequantised = format!("{name}.wdq");
         let axis = integer("axis", 0);
-        let dequantise = NodeProto { attribute: vec![axis], ..node("DequantizeLinear", &[&w, &s, &z], &[&dequantised]) };
+        let dequantise =
+            NodeProto { attribute: vec![axis], ..node("DequantizeLinear", &[&w, &s, &z], &[&dequantised]) };
         self.push(dequantise, &[channels as usize, input[1], 3, 3]);
         let pads = tract_onnx::pb::AttributeProto {
             r#type: tract_onnx::pb::attribute_proto::AttributeType::Ints as i32,
