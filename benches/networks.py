@@ -15,6 +15,7 @@ from milad_recipe import bundle, quantise  # noqa: E402
 from milad_recipe.bundle import Description, Task  # noqa: E402
 
 HEIGHT, WIDTH = 192, 320
+HEAD = 8
 
 
 class Builder:
@@ -56,6 +57,8 @@ class Builder:
         return name
 
     def model(self, x) -> bytes:
+        # A bundle's tasks have at most 256 channels: a small head in the classifier's place.
+        x = self.conv(x, HEAD, 1, relu=False)
         self.nodes.append(helper.make_node("Identity", [x], ["task.features"], name="out"))
         outputs = [helper.make_tensor_value_info("task.features", TensorProto.FLOAT, [1, self.channels[x], HEIGHT // 32, WIDTH // 32])]
         image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, HEIGHT, WIDTH])
@@ -92,11 +95,11 @@ def mobilenetv2() -> bytes:
 
 def write(folder: Path) -> list[Path]:
     written = []
-    for name, model, channels in [("resnet18", resnet18(), 512), ("mobilenetv2", mobilenetv2(), 1280)]:
+    for name, model in [("resnet18", resnet18()), ("mobilenetv2", mobilenetv2())]:
         rng = np.random.default_rng(3)
         samples = [{"image": rng.standard_normal((1, 3, HEIGHT, WIDTH)).astype(np.float32)} for _ in range(2)]
         quantised = quantise.quantise(model, samples, name)
-        task = Task("features", "raw", WIDTH // 32, HEIGHT // 32, channels=channels)
+        task = Task("features", "raw", WIDTH // 32, HEIGHT // 32, channels=HEAD)
         description = Description(name, "nothing: random weights", 0.04, 5, WIDTH, HEIGHT, (task,))
         bundle.write(folder / name, description, {"slow": quantised, "fast": quantised})
         written.append(folder / name)
