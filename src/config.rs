@@ -25,6 +25,8 @@ pub struct Config {
     pub results: Results,
     /// `[metrics]`
     pub metrics: Metrics,
+    /// `[view]`
+    pub view: View,
     /// `[threads]`
     pub threads: Threads,
 }
@@ -109,6 +111,18 @@ impl Default for Metrics {
     }
 }
 
+/// `[view]`: the live view, beside the metrics.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct View {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Whether other machines may look, who must know the token.
+    pub allow_remote: bool,
+    /// What whoever looks must know.
+    pub token: Option<String>,
+}
+
 /// `[threads]`
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default)]
@@ -126,12 +140,13 @@ pub struct Threads {
 }
 
 /// The keys that may stand in each table. [`tests::the_table_of_keys_is_what_the_types_accept`] holds it true.
-const KEYS: [(&str, &[&str]); 6] = [
+const KEYS: [(&str, &[&str]); 7] = [
     ("camera", &["source", "size", "rate", "format", "controls", "flip", "rotate", "crop", "intrinsics"]),
     ("model", &["bundle"]),
     ("keyframe", &["interval", "synchronous"]),
     ("results", &["socket"]),
     ("metrics", &["listen"]),
+    ("view", &["enabled", "allow_remote", "token"]),
     ("threads", &["network", "capture_cores", "fast_cores", "slow_cores", "publish_cores"]),
 ];
 
@@ -244,6 +259,25 @@ impl Config {
         {
             return refuse("threads.network", threads.to_string(), "1 to 64 threads");
         }
+        if let Some(token) = &self.view.token
+            && (token.len() < crate::view::TOKEN_BYTES || !token.bytes().all(|byte| byte.is_ascii_graphic()))
+        {
+            return refuse(
+                "view.token",
+                format!("{} characters", token.len()),
+                "16 printable characters or more, no spaces",
+            );
+        }
+        if self.view.allow_remote && self.view.token.is_none() {
+            return refuse("view.allow_remote", "true without a token".to_owned(), "`view.token` beside it, or false");
+        }
+        if self.view.enabled && self.metrics.listen == "off" {
+            return refuse(
+                "view.enabled",
+                "true with metrics off".to_owned(),
+                "an address in `metrics.listen`: the view is there",
+            );
+        }
         if self.metrics.listen != "off" && self.metrics.listen.parse::<std::net::SocketAddr>().is_err() {
             return refuse(
                 "metrics.listen",
@@ -319,7 +353,11 @@ mod tests {
             [results]
             socket = "/run/milad/results.sock"
             [metrics]
-            listen = "off"
+            listen = "127.0.0.1:9464"
+            [view]
+            enabled = true
+            allow_remote = true
+            token = "0123456789abcdef"
             [threads]
             network = 2
             capture_cores = [0]
@@ -373,6 +411,12 @@ mod tests {
             ("[camera]\nrotate = 45", "`camera.rotate` is 45, expected 0, 90, 180 or 270"),
             ("[camera]\ncrop = [0, 0, 0, 9]", "`camera.crop`"),
             ("[camera]\nintrinsics = [0, 1, 2, 3]", "`camera.intrinsics`"),
+            (
+                "[view]\nallow_remote = true",
+                "`view.allow_remote` is true without a token, expected `view.token` beside it",
+            ),
+            ("[view]\ntoken = \"short\"", "`view.token` is 5 characters, expected 16"),
+            ("[view]\nenabled = true\n[metrics]\nlisten = \"off\"", "`view.enabled` is true with metrics off"),
             ("[threads]\nnetwork = 0", "`threads.network` is 0"),
             (
                 "[metrics]\nlisten = \"here\"",

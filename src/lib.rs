@@ -28,4 +28,5 @@ pub mod service;
 pub mod settings;
 pub mod stop;
 pub mod telemetry;
+pub mod view;
 pub mod watch;

@@ -23,6 +23,7 @@ use crate::service::{notify, reload, signals, watchdog::Watchdog};
 use crate::settings::{Refused, RunArgs, Settings};
 use crate::stop::Stop;
 use crate::telemetry::{Health, Metrics, http};
+use crate::view::View;
 
 /// How often `systemctl status` gets a new line.
 const STATUS_EVERY: Duration = Duration::from_secs(5);
@@ -61,8 +62,12 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         }
         None => bind_metrics(&config)?,
     };
-    let metrics_address =
-        metrics_listener.map(|listener| serve_metrics(listener, &metrics, &health, &stop)).transpose()?;
+    let metrics_address = metrics_listener
+        .map(|listener| serve_metrics(listener, &metrics, &health, view(&config, &results_path), &stop));
+    let metrics_address = metrics_address.transpose()?;
+    if config.view.enabled && metrics_address.is_none() {
+        log::warn!("there is no live view: it is served beside the metrics, and those are off");
+    }
     signals::handle(stop.clone(), reload::reloader(args.clone(), config.clone(), interval.clone(), metrics.clone()))
         .context("signals can't be handled")?;
 
@@ -80,7 +85,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         threads: config.threads.clone(),
     };
 
-    announce(&settings, &model, &results_path, metrics_address);
+    announce(&settings, &model, &results_path, metrics_address, config.view.enabled);
     let pulses = Pulses::default();
     let mut watchdog = Watchdog::new(pulses.clone(), health.clone());
     notify::ready(&format!("serving {}, waiting for the first frame", settings.source));
@@ -150,12 +155,13 @@ fn serve_metrics(
     listener: TcpListener,
     metrics: &Metrics,
     health: &Arc<Health>,
+    view: Option<View>,
     stop: &Stop,
 ) -> anyhow::Result<SocketAddr> {
     let address = listener.local_addr().context("metrics address")?;
     let (metrics, health, stop) = (metrics.clone(), health.clone(), stop.clone());
     let serve = move || {
-        if let Err(error) = http::serve(listener, |out| metrics.render(out), &health, &stop) {
+        if let Err(error) = http::serve(listener, |out| metrics.render(out), &health, view.as_ref(), &stop) {
             log::error!("metrics are no longer served: {error}");
         }
     };
@@ -163,8 +169,14 @@ fn serve_metrics(
     Ok(address)
 }
 
+/// The live view, where one is wanted. It reads the results socket like any client.
+fn view(config: &Config, results: &Path) -> Option<View> {
+    let wanted = &config.view;
+    wanted.enabled.then(|| View::new(results.to_owned(), wanted.allow_remote, wanted.token.clone()))
+}
+
 /// Tells the person at the terminal what plays and where to read it.
-fn announce(settings: &Settings, model: &Model, results: &Path, metrics: Option<SocketAddr>) {
+fn announce(settings: &Settings, model: &Model, results: &Path, metrics: Option<SocketAddr>, view: bool) {
     if settings.source_was_chosen_here {
         log::info!("no source is configured: playing {}", settings.source);
     }
@@ -178,6 +190,9 @@ fn announce(settings: &Settings, model: &Model, results: &Path, metrics: Option<
     match metrics {
         Some(address) => say(format!("metrics  http://{address}/metrics")),
         None => say("metrics  off".to_owned()),
+    }
+    if let (true, Some(address)) = (view, metrics) {
+        say(format!("view     http://{address}/"));
     }
 }
 

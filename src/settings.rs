@@ -36,6 +36,9 @@ pub struct RunArgs {
     /// Where metrics are served: ADDRESS:PORT, or off
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<String>,
+    /// Serve a live view for browsers on this machine, beside the metrics
+    #[arg(long)]
+    pub view: bool,
     /// Frames from keyframe to keyframe
     #[arg(long, value_name = "N")]
     pub interval: Option<u32>,
@@ -67,6 +70,9 @@ impl RunArgs {
         }
         if let Some(listen) = &self.metrics {
             config.metrics.listen.clone_from(listen);
+        }
+        if self.view {
+            config.view.enabled = true;
         }
         if self.interval.is_some() {
             config.keyframe.interval = self.interval;

@@ -1,7 +1,8 @@
-//! A small HTTP server for `/metrics`, `/healthz` and `/readyz`: one thread, one request a connection.
+//! A small HTTP server for `/metrics`, `/healthz`, `/readyz` and the live view: one thread, one request a connection.
 //!
 //! Whatever comes in, it holds at most [`CONNECTIONS`] × [`HEAD_BYTES`] of it, for as long as [`Deadlines`] say, and it never
-//! touches the pipeline: it reads atomics. What a request asks for is decided in [`super::request`].
+//! touches the pipeline: it reads atomics, and a stream of the view is passed on from the results socket through
+//! [`STREAM_BYTES`], one piece after the other is taken. What a request asks for is decided in [`super::request`].
 
 use std::io;
 use std::net::TcpListener;
@@ -13,11 +14,20 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
 use super::health::Health;
-use super::request::{Progress, answer};
+use super::request::{Progress, Visitor, answer};
 use crate::stop::Stop;
+use crate::view::View;
 
 /// Connections at a time; more wait in the kernel's queue.
 pub const CONNECTIONS: usize = 16;
+/// Streams of the view among them, so that metrics always have room.
+pub const STREAMS: usize = 6;
+/// Bytes of a stream that wait for their reader here.
+pub const STREAM_BYTES: usize = 64 << 10;
+/// How long a stream's reader may take for nothing.
+const STREAM_STALL: Duration = Duration::from_secs(10);
+/// A stream on which nothing happens, because there is no camera say, goes on.
+const STREAM_IDLE: Duration = Duration::from_secs(24 * 3600);
 /// Bytes of a request's head.
 pub const HEAD_BYTES: usize = 8 << 10;
 
@@ -56,10 +66,14 @@ impl Listener {
         }
     }
 
-    fn accept(&self) -> io::Result<OwnedFd> {
+    /// The connection, and whether it comes from this machine.
+    fn accept(&self) -> io::Result<(OwnedFd, bool)> {
         Ok(match self {
-            Listener::Tcp(listener) => listener.accept()?.0.into(),
-            Listener::Unix(listener) => listener.accept()?.0.into(),
+            Listener::Tcp(listener) => {
+                let (stream, peer) = listener.accept()?;
+                (stream.into(), peer.ip().to_canonical().is_loopback())
+            }
+            Listener::Unix(listener) => (listener.accept()?.0.into(), true),
         })
     }
 }
@@ -91,6 +105,8 @@ enum State {
     Reading(Vec<u8>),
     /// Sending the answer; how much is sent.
     Writing(Vec<u8>, usize),
+    /// Passing on what comes from there; what waits for the peer, and how much of it is sent.
+    Streaming(OwnedFd, Vec<u8>, usize),
     /// All is sent; waiting for the peer to close.
     Lingering,
 }
@@ -98,8 +114,17 @@ enum State {
 #[derive(Debug)]
 struct Connection {
     fd: OwnedFd,
+    local: bool,
     state: State,
     deadline: Instant,
+}
+
+/// What every connection may ask for.
+struct Site<'a, R> {
+    render: R,
+    health: &'a Health,
+    view: Option<&'a View>,
+    deadlines: Deadlines,
 }
 
 /// Serves until `stop`. `render` appends the metrics. Fails only where the listener or poll itself does.
@@ -107,9 +132,10 @@ pub fn serve(
     listener: impl Into<Listener>,
     render: impl Fn(&mut String),
     health: &Health,
+    view: Option<&View>,
     stop: &Stop,
 ) -> io::Result<()> {
-    serve_within(listener, render, health, stop, Deadlines::default())
+    serve_within(listener, render, health, view, stop, Deadlines::default())
 }
 
 /// As [`serve`], with other deadlines.
@@ -117,9 +143,11 @@ pub fn serve_within(
     listener: impl Into<Listener>,
     render: impl Fn(&mut String),
     health: &Health,
+    view: Option<&View>,
     stop: &Stop,
     deadlines: Deadlines,
 ) -> io::Result<()> {
+    let site = Site { render, health, view, deadlines };
     let listener = listener.into();
     listener.set_nonblocking()?;
     let mut connections: Vec<Connection> = Vec::with_capacity(CONNECTIONS);
@@ -133,13 +161,18 @@ pub fn serve_within(
             let left = at.saturating_duration_since(now) + Duration::from_millis(1);
             Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos() as _ }
         });
-        let mut fds = Vec::with_capacity(CONNECTIONS + 2);
+        let mut fds = Vec::with_capacity(2 * CONNECTIONS + 2);
         fds.push(PollFd::from_borrowed_fd(stop.fd(), PollFlags::IN));
         fds.push(PollFd::new(&listener, if listening { PollFlags::IN } else { PollFlags::empty() }));
-        fds.extend(connections.iter().map(|c| {
-            let writing = matches!(c.state, State::Writing(..));
-            PollFd::new(&c.fd, if writing { PollFlags::OUT } else { PollFlags::IN })
-        }));
+        for connection in &connections {
+            let (interest, source) = connection.interest();
+            fds.push(PollFd::new(&connection.fd, interest));
+            // A place for everybody's source, so that places can be counted; a peer's own descriptor asks for nothing.
+            fds.push(match source {
+                Some(source) => PollFd::new(source, PollFlags::IN),
+                None => PollFd::new(&connection.fd, PollFlags::empty()),
+            });
+        }
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -148,19 +181,25 @@ pub fn serve_within(
         drop(fds);
         let (knocked, ready) = ready.split_first().map_or((false, &[][..]), |(first, rest)| (*first, rest));
         let now = Instant::now();
-        let mut ready = ready.iter().copied();
+        let streams = connections.iter().filter(|connection| matches!(connection.state, State::Streaming(..))).count();
+        let mut room = STREAMS.saturating_sub(streams);
+        let mut ready = ready.chunks(2).map(|pair| pair.contains(&true));
         connections.retain_mut(|connection| {
             let ready = ready.next().unwrap_or(false);
-            if ready && !connection.advance(now, deadlines, &render, health) {
+            let streamed = matches!(connection.state, State::Streaming(..));
+            if ready && !connection.advance(now, &site, room > 0) {
                 return false;
+            }
+            if !streamed && matches!(connection.state, State::Streaming(..)) {
+                room = room.saturating_sub(1);
             }
             connection.deadline > now || connection.expire(now, deadlines)
         });
         if knocked && listening {
             match listener.accept() {
-                Ok(fd) => {
+                Ok((fd, local)) => {
                     let state = State::Reading(Vec::with_capacity(1024));
-                    connections.push(Connection { fd, state, deadline: now + deadlines.exchange });
+                    connections.push(Connection { fd, local, state, deadline: now + deadlines.exchange });
                 }
                 // Gone again, or another signal: poll tells of the next one.
                 Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
@@ -175,8 +214,20 @@ pub fn serve_within(
 }
 
 impl Connection {
+    /// What to poll the peer for, and where else something may come from.
+    fn interest(&self) -> (PollFlags, Option<&OwnedFd>) {
+        match &self.state {
+            State::Writing(..) => (PollFlags::OUT, None),
+            // A peer that goes is noticed either way.
+            State::Streaming(_, waiting, sent) if *sent < waiting.len() => (PollFlags::IN | PollFlags::OUT, None),
+            State::Streaming(source, ..) => (PollFlags::IN, Some(source)),
+            State::Reading(_) | State::Lingering => (PollFlags::IN, None),
+        }
+    }
+
     /// Reads or writes what it can without waiting. Returns whether to keep the connection.
-    fn advance(&mut self, now: Instant, deadlines: Deadlines, render: &impl Fn(&mut String), health: &Health) -> bool {
+    fn advance(&mut self, now: Instant, site: &Site<'_, impl Fn(&mut String)>, room: bool) -> bool {
+        let deadlines = site.deadlines;
         let mut buffer = [0; 2048];
         match &mut self.state {
             State::Reading(head) => {
@@ -186,12 +237,30 @@ impl Connection {
                     Err(error) => return transient(error),
                 };
                 head.extend(buffer.iter().take(count));
-                if let Progress::Answer(response) = answer(head, render, health) {
-                    self.state = State::Writing(response, 0);
-                    self.deadline = now + deadlines.exchange;
-                    return self.write(now, deadlines);
+                let visitor = Visitor { view: site.view, local: self.local, room };
+                match answer(head, &site.render, site.health, visitor) {
+                    Progress::Incomplete => true,
+                    Progress::Answer(response) => {
+                        self.state = State::Writing(response, 0);
+                        self.deadline = now + deadlines.exchange;
+                        self.write(now, deadlines)
+                    }
+                    Progress::Stream(head, source) => {
+                        self.state = State::Streaming(source, head, 0);
+                        self.deadline = now + STREAM_STALL;
+                        self.pass_on(now)
+                    }
                 }
-                true
+            }
+            State::Streaming(..) => {
+                // It has nothing more to say, but it may go.
+                match recv(&self.fd, &mut buffer, RecvFlags::DONTWAIT) {
+                    Ok((0, _)) => return false,
+                    Ok(_) => {}
+                    Err(error) if transient(error) => {}
+                    Err(_) => return false,
+                }
+                self.pass_on(now)
             }
             State::Writing(..) => self.write(now, deadlines),
             State::Lingering => match recv(&self.fd, &mut buffer, RecvFlags::DONTWAIT) {
@@ -200,6 +269,39 @@ impl Connection {
                 Err(error) => transient(error),
             },
         }
+    }
+
+    /// Sends what waits; takes more from the source when nothing does. Its end is the stream's.
+    fn pass_on(&mut self, now: Instant) -> bool {
+        let State::Streaming(source, waiting, sent) = &mut self.state else { return true };
+        // A few pieces at a time: others have their turn between them.
+        for _ in 0..8 {
+            while let Some(rest) = waiting.get(*sent..).filter(|rest| !rest.is_empty()) {
+                match send(&self.fd, rest, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                    Ok(count) => {
+                        *sent += count;
+                        self.deadline = now + STREAM_STALL;
+                    }
+                    Err(error) => return transient(error),
+                }
+            }
+            waiting.resize(STREAM_BYTES, 0);
+            *sent = 0;
+            match recv(&*source, waiting.as_mut_slice(), RecvFlags::DONTWAIT) {
+                Ok((count, _)) => {
+                    waiting.truncate(count);
+                    if count == 0 {
+                        return false;
+                    }
+                }
+                Err(error) => {
+                    waiting.clear();
+                    self.deadline = now + STREAM_IDLE;
+                    return transient(error);
+                }
+            }
+        }
+        true
     }
 
     fn write(&mut self, now: Instant, deadlines: Deadlines) -> bool {

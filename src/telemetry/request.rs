@@ -1,25 +1,39 @@
 //! What an HTTP request gets: a pure function from the bytes so far to an answer.
 
 use std::fmt::Write;
+use std::os::fd::OwnedFd;
 
 use super::health::Health;
 use super::http::HEAD_BYTES;
 use crate::clock;
+use crate::view::{Reply, View};
 
 /// More than any scraper sends.
 const HEADERS: usize = 64;
 
 /// What to do with the bytes so far.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Progress {
     /// Wait for more.
     Incomplete,
     /// Send this and close.
     Answer(Vec<u8>),
+    /// Send this, and then what comes from there, to its end.
+    Stream(Vec<u8>, OwnedFd),
+}
+
+/// Whose request it is, and what there is to see.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Visitor<'a> {
+    pub view: Option<&'a View>,
+    /// It comes from this machine.
+    pub local: bool,
+    /// There is room for another stream.
+    pub room: bool,
 }
 
 /// Answers a request as soon as its head is complete. Bodies are not read: no request that is served has one.
-pub(super) fn answer(head: &[u8], render: &impl Fn(&mut String), health: &Health) -> Progress {
+pub(super) fn answer(head: &[u8], render: &impl Fn(&mut String), health: &Health, visitor: Visitor<'_>) -> Progress {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     let (method, path) = match request.parse(head) {
@@ -38,7 +52,11 @@ pub(super) fn answer(head: &[u8], render: &impl Fn(&mut String), health: &Health
     if !body && method != "HEAD" {
         return refuse(405, "only GET and HEAD are served");
     }
-    let (status, kind, text) = match path.split('?').next().unwrap_or(path) {
+    let path = path.split('?').next().unwrap_or(path);
+    if let Some(view) = visitor.view.filter(|_| View::serves(path)) {
+        return look(view, path, body, request.headers, visitor);
+    }
+    let (status, kind, text) = match path {
         "/metrics" => {
             let mut text = String::with_capacity(16 << 10);
             render(&mut text);
@@ -55,6 +73,36 @@ pub(super) fn answer(head: &[u8], render: &impl Fn(&mut String), health: &Health
     Progress::Answer(response(status, kind, &text, body))
 }
 
+/// Answers a request for the live view.
+fn look(view: &View, path: &str, body: bool, headers: &[httparse::Header<'_>], visitor: Visitor<'_>) -> Progress {
+    let header = |name: &str| {
+        let mut found = headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
+        let value = found.next().map(|header| String::from_utf8_lossy(header.value).into_owned());
+        // Twice the same field says two things: then it says nothing that is accepted.
+        if found.next().is_some() { Some(String::new()) } else { value }
+    };
+    if path == "/stream" && !visitor.room {
+        return refuse(503, "enough people look already: try again later");
+    }
+    match view.answer(path, header, visitor.local) {
+        Reply::Page(page, policy) => {
+            let more = format!(
+                "Content-Security-Policy: {policy}\r\nReferrer-Policy: no-referrer\r\nX-Frame-Options: DENY\r\n\
+                 Cross-Origin-Resource-Policy: same-origin\r\n"
+            );
+            Progress::Answer(response_with(200, "text/html; charset=utf-8", page, body, &more))
+        }
+        Reply::Stream(_) if !body => refuse(405, "the stream is for GET"),
+        Reply::Stream(upstream) => {
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nCache-Control: no-store\r\n\
+                        X-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: same-origin\r\n\
+                        Connection: close\r\n\r\n";
+            Progress::Stream(head.as_bytes().to_vec(), upstream)
+        }
+        Reply::Refused(status, why) => refuse(status, why),
+    }
+}
+
 /// For a request whose head does not come.
 pub(super) fn timed_out() -> Vec<u8> {
     response(408, PLAIN, "the request did not come in time\n", true)
@@ -67,9 +115,16 @@ fn refuse(status: u16, why: &str) -> Progress {
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 fn response(status: u16, kind: &str, text: &str, body: bool) -> Vec<u8> {
+    response_with(status, kind, text, body, "")
+}
+
+/// `more`: further header fields, each with its line's end.
+fn response_with(status: u16, kind: &str, text: &str, body: bool, more: &str) -> Vec<u8> {
     let reason = match status {
         200 => "OK",
         400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
@@ -84,7 +139,7 @@ fn response(status: u16, kind: &str, text: &str, body: bool) -> Vec<u8> {
     let _ = write!(
         out,
         "HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
-         X-Content-Type-Options: nosniff\r\n{allow}Connection: close\r\n\r\n",
+         X-Content-Type-Options: nosniff\r\n{allow}{more}Connection: close\r\n\r\n",
         text.len()
     );
     if body {
@@ -101,8 +156,9 @@ mod tests {
 
     fn ask(head: &[u8]) -> Option<String> {
         let health = Health::new(Duration::from_secs(1), Duration::from_secs(1));
-        match answer(head, &|out: &mut String| out.push_str("m 1\n"), &health) {
-            Progress::Incomplete => None,
+        let visitor = Visitor { view: None, local: true, room: true };
+        match answer(head, &|out: &mut String| out.push_str("m 1\n"), &health, visitor) {
+            Progress::Incomplete | Progress::Stream(..) => None,
             Progress::Answer(bytes) => Some(String::from_utf8(bytes).unwrap()),
         }
     }

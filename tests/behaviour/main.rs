@@ -15,3 +15,4 @@ mod shared;
 mod sockets;
 mod sources;
 mod support;
+mod view;

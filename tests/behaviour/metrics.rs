@@ -30,7 +30,7 @@ fn start(
     deadlines: Deadlines,
 ) -> JoinHandle<std::io::Result<()>> {
     let (listener, metrics, health, stop) = (listener.into(), metrics.clone(), health.clone(), stop.clone());
-    std::thread::spawn(move || http::serve_within(listener, |out| metrics.render(out), &health, &stop, deadlines))
+    std::thread::spawn(move || http::serve_within(listener, |out| metrics.render(out), &health, None, &stop, deadlines))
 }
 
 impl Rig {

@@ -25,5 +25,6 @@ fn the_sample_configuration_with_all_its_examples_in_force_is_accepted() {
     assert_ne!(config.keyframe, default.keyframe);
     assert_ne!(config.results, default.results);
     assert_ne!(config.threads, default.threads);
+    assert_ne!(config.view, default.view);
     assert_eq!(config.metrics, default.metrics, "the example shows the default");
 }
