@@ -201,3 +201,13 @@ def test_a_daemon_that_waits_for_its_camera_is_fed(milad, tmp_path):
         for _ in range(6):
             assert manager.notice("WATCHDOG=") == {"WATCHDOG": "1"}
         assert manager.process.poll() is None
+
+
+@pytest.mark.parametrize(("text", "status", "said"), [("interval = 3", 0, "accepted"), ("intervall = 3", 78, "keyframe.interval")])
+def test_what_reload_does_first_reads_the_configuration_alone(milad, tmp_path, text, status, said):
+    config = tmp_path / "milad.toml"
+    # Neither the bundle nor the camera is there: only the words are judged.
+    config.write_text(f'[camera]\nsource = "v4l2:/dev/video99"\n[model]\nbundle = "none"\n[keyframe]\n{text}\n')
+    command = [milad, "check", "--configuration-only", "--config", config]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=DEADLINE)
+    assert done.returncode == status and said in done.stdout + done.stderr
