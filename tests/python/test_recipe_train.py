@@ -67,8 +67,8 @@ def test_every_way_of_propagation_exports_what_pytorch_computes():
 
     torch.manual_seed(3)
     for changes in ({}, {"propagation": "flow"}, {"propagation": "concatenate"}, {"propagation": "none"}, {"keys": "slow"}, {"keyframes": 2}):
-        sizes = config.FastSizes(**{"radius": 2, "channels": (16, 16, 32), "hidden": 16, "query": 8} | changes)
-        fast = FastNetwork(sizes, config.Sizes(feature=16, skip=16, trunk=16), STREET, 64, 128).eval()
+        sizes = config.FastSizes(**{"radius": 2, "channels": (16, 32), "hidden": 16, "query": 8} | changes)
+        fast = FastNetwork(sizes, config.Sizes(channels=(16, 32, 32), blocks=(1, 1, 1), feature=16, trunk=16), STREET, 64, 128).eval()
         torch.nn.init.normal_(fast.fusion.last.weight, std=0.3)
         blocks.fold(fast)
         inputs = {"image": torch.randn(1, 3, 64, 128)} | {name: torch.rand_like(t) for name, t in fast.memory_inputs().items()}
@@ -165,7 +165,7 @@ def test_training_goes_on_where_it_was_stopped(smoke, monkeypatch):
     stage_slow.run(longer, work)
     second = torch.load(path, weights_only=True)
     assert second["samples"] == 48
-    assert int(second["network"]["stem.0.1.num_batches_tracked"]) == 3, "the first 16 samples were not seen anew"
+    assert int(second["network"]["early.stem.0.1.num_batches_tracked"]) == 3, "the first 16 samples were not seen anew"
 
 
 def test_a_stage_that_is_told_to_end_saves_and_goes_on_later(smoke):

@@ -67,19 +67,19 @@ class Context(nn.Module):
 
 
 class Heads(nn.Module):
-    """From the stride-8 feature and the stride-4 skip to `task.*` at stride 4; the same in both networks, so that fast starts from slow's.
+    """From the stride-8 feature and what is seen at stride 4 to `task.*` at stride 4; the same in both networks, so that fast starts from slow's.
 
     `outputs`: channels by task. The tasks share everything but their last 1×1 convolution.
     """
 
-    def __init__(self, feature: int, skip: int, trunk: int, outputs: dict[str, int]):
+    def __init__(self, feature: int, fine: int, trunk: int, outputs: dict[str, int]):
         super().__init__()
-        self.feature = nn.Conv2d(feature, skip, 1)
-        self.trunk = ConvBn(skip, trunk)
+        self.feature = nn.Conv2d(feature, fine, 1)
+        self.trunk = ConvBn(fine, trunk)
         self.task = nn.ModuleDict({name: nn.Conv2d(trunk, channels, 1) for name, channels in outputs.items()})
 
-    def forward(self, feature: Tensor, skip: Tensor) -> dict[str, Tensor]:
-        h = self.trunk(F.relu(double(self.feature(feature)) + skip))
+    def forward(self, feature: Tensor, fine: Tensor) -> dict[str, Tensor]:
+        h = self.trunk(F.relu(double(self.feature(feature)) + fine))
         return {f"task.{name}": head(h) for name, head in self.task.items()}
 
 

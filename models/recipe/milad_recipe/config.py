@@ -85,20 +85,20 @@ class Training:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Channels and blocks of the slow network. Defaults: 1.75 GMAC and 4.5 million weights at 128×256."""
+    """Channels and blocks of the slow network. The first layers, down to stride 4, run in the fast network too."""
 
-    stem: int = 32
-    channels: tuple[int, ...] = (64, 128, 192)
+    stem: int = 16
+    channels: tuple[int, ...] = (32, 128, 176)
     """At strides 4, 8, 16."""
-    blocks: tuple[int, ...] = (3, 5, 4)
-    dilations: tuple[int, ...] = (1, 1, 2, 2)
+    blocks: tuple[int, ...] = (2, 10, 3)
+    dilations: tuple[int, ...] = (1, 2, 2)
     """Of the blocks at stride 16, over again when there are more blocks."""
     decoder: int = 2
     """3×3 convolutions at stride 8 before the last one."""
     feature: int = 64
     """Channels of the stride-8 feature: what a keyframe leaves behind."""
-    skip: int = 48
     trunk: int = 32
+    """Channels before the predictions, at stride 4."""
 
 
 @dataclass(frozen=True)
@@ -109,16 +109,13 @@ class Slow:
 
 @dataclass(frozen=True)
 class FastSizes:
-    """The fast network, and how it comes by the keyframe's feature. Defaults: 140 MMAC at 128×256 with the slow network's default heads."""
+    """The fast network behind the first layers, and how it comes by the keyframe's feature."""
 
     propagation: str = "ila"
     """`ila`, or a rival: `flow`, `concatenate` (unaligned), `none` (the fast network alone)."""
-    stem: int = 16
-    channels: tuple[int, ...] = (32, 48, 96)
-    """At strides 4, 8, 16."""
-    skip_convolutions: int = 1
-    """3×3 at stride 4."""
-    blocks: tuple[int, ...] = (1, 1)
+    channels: tuple[int, ...] = (48, 64)
+    """At strides 8 and 16."""
+    blocks: tuple[int, ...] = (1, 0)
     """At strides 8 and 16."""
     query: int = 32
     """Channels of queries and keys."""
@@ -140,8 +137,6 @@ class FastSizes:
 class FastLosses:
     """Weights of the losses beside the tasks' own; 0: none."""
 
-    skip: float = 5.0
-    """Smooth L1 between the skips of both networks, same frame."""
     feature: float = 0.0
     """Smooth L1 between the fused feature and the slow network's, same frame. Takes a full run of the slow network on every frame."""
     key_dropout: float = 0.1

@@ -1,7 +1,8 @@
-"""The fast network: a shallow encoder on every frame, what the keyframe's slow feature says by inter-frame local attention, residual
-fusion, and heads that start as the slow network's own.
+"""The fast network: the slow network's own first layers on every frame and a shallow encoder behind them, what the keyframe's slow feature
+says by inter-frame local attention, residual fusion, and heads that start as the slow network's own.
 
-What makes it good at a twelfth of the slow network's cost, in order: its stride-4 skip imitates the slow network's skip of the same frame;
+What makes it good at a twelfth of the slow network's cost, in order: at stride 4 it sees exactly what the slow network would see there, so
+boundaries and thin things are as sharp;
 the fused feature is what attention brought plus a correction that starts at zero; the correction is told how things moved (the expected
 offset of attention at each place, and its moments over the picture) and how old the keyframe is.
 """
@@ -10,31 +11,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .blocks import Block, Context, ConvBn, Heads, double, initialise
+from .blocks import Block, Context, ConvBn, Heads, double, fold, initialise
 from .config import FastSizes, Sizes
 from .propagation import Attention, propagation
-from .slow import STRIDE, coordinates
+from .slow import STRIDE, Early, coordinates
 
 
 class Encoder(nn.Module):
-    """`image` → the stride-8 feature f and the stride-4 skip."""
+    """What is seen at stride 4 → the stride-8 feature f."""
 
-    def __init__(self, sizes: FastSizes, skip: int):
+    def __init__(self, sizes: FastSizes, at_4: int):
         super().__init__()
-        at_4, at_8, at_16 = sizes.channels
-        self.stem = nn.Sequential(ConvBn(3, sizes.stem, stride=2), ConvBn(sizes.stem, at_4, stride=2))
-        self.stage_4 = nn.Sequential(*[ConvBn(at_4, at_4) for _ in range(sizes.skip_convolutions)])
-        self.skip = ConvBn(at_4, skip, 1)
+        at_8, at_16 = sizes.channels
         self.stage_8 = nn.Sequential(ConvBn(at_4, at_8, stride=2), *[Block(at_8, at_8) for _ in range(sizes.blocks[0])])
         self.stage_16 = nn.Sequential(
             ConvBn(at_8, at_16, stride=2), *[Block(at_16, at_16) for _ in range(sizes.blocks[1])], Context(at_16)
         )
         self.top = nn.Conv2d(at_16, at_8, 1)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        at_4 = self.stage_4(self.stem(image))
+    def forward(self, at_4: Tensor) -> Tensor:
         at_8 = self.stage_8(at_4)
-        return F.relu(at_8 + double(self.top(self.stage_16(at_8)))), self.skip(at_4)
+        return F.relu(at_8 + double(self.top(self.stage_16(at_8))))
 
 
 class Fusion(nn.Module):
@@ -77,42 +74,48 @@ class FastNetwork(nn.Module):
         super().__init__()
         self.sizes, self.feature = sizes, slow.feature
         self.map = (height // STRIDE, width // STRIDE)
-        own = sizes.channels[1]
-        self.encoder = Encoder(sizes, slow.skip)
+        own = sizes.channels[0]
+        self.encoder = Encoder(sizes, slow.channels[0])
         self.propagation = propagation(sizes, own, slow.feature, *self.map)
         steered = sizes.motion and sizes.propagation in ("ila", "flow")
         remembers = sizes.age and sizes.propagation != "none"
         self.fusion = Fusion(slow.feature, own, sizes.hidden, sizes.keyframes, steered, remembers, *self.map)
         initialise(self)
-        self.heads = Heads(slow.feature, slow.skip, slow.trunk, tasks)
+        self.heads = Heads(slow.feature, slow.channels[0], slow.trunk, tasks)
         initialise(self.heads)
+        self.early = fold(Early(slow)).requires_grad_(False)  # the slow network's, and stays so
         nn.init.zeros_(self.fusion.last.weight)
         if isinstance(self.propagation, Attention):
             self.propagation.start()
 
-    def answer(self, own: Tensor, skip: Tensor, key: Tensor | None, value: Tensor | None, valid: Tensor | None, age: Tensor | None):
-        """Outputs for frames of which the encoder gave `own` and `skip`; key and value [B, T, C, H, W], valid and age [B, T].
+    def look(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The fast feature f at stride 8, and what is seen at stride 4."""
+        fine = self.early(image)
+        return self.encoder(fine), fine
+
+    def answer(self, own: Tensor, fine: Tensor, key: Tensor | None, value: Tensor | None, valid: Tensor | None, age: Tensor | None):
+        """Outputs for frames that `look` saw as `own` and `fine`; key and value [B, T, C, H, W], valid and age [B, T].
 
         Also returns z, the fused feature."""
         brought = offset = confidence = None
         if self.propagation is not None:
             brought, offset, confidence = self.propagation(own, key, value, valid)
         z = self.fusion(brought, own, offset, confidence, age)
-        outputs = self.heads(z, skip)
+        outputs = self.heads(z, fine)
         if confidence is not None:
             outputs["confidence"] = confidence
         return outputs, z
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """By the names of docs/BUNDLE.md: one frame, memory [T, C, H, W]."""
-        own, skip = self.encoder(inputs["image"])
+        own, fine = self.look(inputs["image"])
         exported = torch.onnx.is_in_onnx_export() and isinstance(self.propagation, Attention)
         memory = {
             name: tensor if exported and name != "age" else tensor.unsqueeze(0)  # the attention's node has no batch: memory goes straight in
             for name, tensor in inputs.items()
             if name != "image"
         }
-        outputs, _ = self.answer(own, skip, *(memory.get(name) for name in ("key.shared", "value.shared", "valid", "age")))
+        outputs, _ = self.answer(own, fine, *(memory.get(name) for name in ("key.shared", "value.shared", "valid", "age")))
         if self.propagation is not None and self.sizes.keys == "fast" and self.propagation.has_keys:
             outputs["next.key.shared"] = self.propagation.key(own)
         return outputs

@@ -1,5 +1,7 @@
 """The slow network: a residual network down to stride 16, a decoder back to stride 8, the heads. It runs on keyframes only.
 
+Its first layers are cheap on purpose: the fast network has the very same ones, so that what both heads see at stride 4 is the same.
+
 It gives the predictions and, for the fast network, its stride-8 feature as `value.shared` with two coordinate channels after it,
 so that attention brings along where it looked. Sizes: see `config.Sizes`; a plain network on every frame is the same, smaller.
 """
@@ -25,14 +27,27 @@ def coordinates(height: int, width: int) -> Tensor:
     return torch.stack([columns.expand(height, width), rows[:, None].expand(height, width)])[None]
 
 
+class Early(nn.Module):
+    """`image` → what is seen at stride 4: the ground of either network, and the fine half of what the heads see."""
+
+    def __init__(self, sizes: Sizes):
+        super().__init__()
+        at_4 = sizes.channels[0]
+        self.stem = nn.Sequential(ConvBn(3, sizes.stem, stride=2), ConvBn(sizes.stem, at_4, stride=2))
+        self.stage_4 = nn.Sequential(*[Block(at_4, at_4) for _ in range(sizes.blocks[0])])
+        initialise(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.stage_4(self.stem(image))
+
+
 class SlowNetwork(nn.Module):
     """`image` → `task.*`, `value.shared`. `tasks`: channels by task."""
 
     def __init__(self, sizes: Sizes, tasks: dict[str, int], height: int, width: int, memory: bool = True):
         super().__init__()
         at_4, at_8, at_16 = sizes.channels
-        self.stem = nn.Sequential(ConvBn(3, sizes.stem, stride=2), ConvBn(sizes.stem, at_4, stride=2))
-        self.stage_4 = nn.Sequential(*[Block(at_4, at_4) for _ in range(sizes.blocks[0])])
+        self.early = Early(sizes)
         self.stage_8 = nn.Sequential(*[Block(at_8 if i else at_4, at_8, 1 if i else 2) for i in range(sizes.blocks[1])])
         rates = [sizes.dilations[i % len(sizes.dilations)] for i in range(sizes.blocks[2])]
         self.stage_16 = nn.Sequential(
@@ -41,30 +56,25 @@ class SlowNetwork(nn.Module):
         self.top = nn.Conv2d(at_16, at_8, 1)
         self.lateral = ConvBn(at_8, at_8, 1)
         self.decoder = nn.Sequential(*[ConvBn(at_8, at_8) for _ in range(sizes.decoder)], ConvBn(at_8, sizes.feature))
-        self.skip = ConvBn(at_4, sizes.skip, 1)
-        self.heads = Heads(sizes.feature, sizes.skip, sizes.trunk, tasks)
+        self.heads = Heads(sizes.feature, at_4, sizes.trunk, tasks)
         self.memory = memory
         self.register_buffer("coordinates", coordinates(height // STRIDE, width // STRIDE), persistent=False)
         initialise(self)
-
-    def early(self, image: Tensor) -> Tensor:
-        """The stride-4 skip alone, at a quarter of the cost: what the fast network imitates on every frame."""
-        return self.skip(self.stage_4(self.stem(image)))
 
     def with_places(self, feature: Tensor) -> Tensor:
         """The value that a keyframe leaves behind."""
         return torch.cat([feature, self.coordinates.to(feature.dtype).expand(len(feature), -1, -1, -1)], 1)
 
     def features(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The stride-8 feature and the stride-4 skip."""
-        at_4 = self.stage_4(self.stem(image))
+        """The stride-8 feature and what is seen at stride 4."""
+        at_4 = self.early(image)
         at_8 = self.stage_8(at_4)
         up = double(self.top(self.stage_16(at_8)))
-        return self.decoder(self.lateral(at_8) + up), self.skip(at_4)
+        return self.decoder(self.lateral(at_8) + up), at_4
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        feature, skip = self.features(inputs["image"])
-        outputs = self.heads(feature, skip)
+        feature, fine = self.features(inputs["image"])
+        outputs = self.heads(feature, fine)
         if self.memory:
             outputs["value.shared"] = self.with_places(feature)
         return outputs

@@ -40,10 +40,10 @@ def trained(config: Config, work: Path) -> FastNetwork:
 
 
 class Teacher:
-    """The slow network, frozen: values for the memory, skips to imitate."""
+    """The slow network, frozen and folded: values for the memory."""
 
     def __init__(self, slow: SlowNetwork, quantised: Path | None, device: torch.device):
-        self.slow = fold(slow).to(device, memory_format=torch.channels_last)
+        self.slow = slow.to(device, memory_format=torch.channels_last)
         self.session = None
         if quantised is not None:
             from .sequence import session
@@ -59,10 +59,6 @@ class Teacher:
             return self.slow.with_places(self.slow.features(images)[0])
         arrays = [self.session.run(["value.shared"], {"image": image[None].contiguous().numpy()})[0] for image in images.cpu()]
         return torch.from_numpy(np.concatenate(arrays)).to(images.device)
-
-    @torch.no_grad()
-    def skip(self, images: Tensor) -> Tensor:
-        return self.slow.early(images)
 
 
 def run(config: Config, work: Path) -> None:
@@ -82,16 +78,19 @@ def _train(crew: team.Team, config: Config, work: Path) -> None:
     slow = stage_slow.trained(config, work)
     untrained = network(config)
     untrained.heads.load_state_dict(slow.heads.state_dict())
+    early = fold(slow).early.state_dict()
     untrained = untrained.to(where, memory_format=torch.channels_last)
     teacher = Teacher(slow, stage_slow.folder(work) / "slow-int8.onnx" if settings.values == "int8" else None, where)
     heads = list(untrained.heads.parameters())
-    rest = [p for name, p in untrained.named_parameters() if not name.startswith("heads.")]
+    rest = [p for name, p in untrained.named_parameters() if not name.startswith("heads.") and p.requires_grad]
     game = None
     if settings.adversary.weight:
         game = Game(settings.sizes.query if settings.adversary.on == "projected" else config.slow.sizes.feature, settings.adversary, crew, where)
     companions = game.companions() if game else None
     groups = [(rest, 1.0), (heads, settings.heads_rate)]
     loop = Loop("fast", folder(work), config.digest(*PARTS), settings.training, untrained, crew, groups, companions)
+    for held in (loop.network, loop.averaged):
+        held.early.load_state_dict(early)  # also after an interruption: the slow network may have learned more since
     reader = Reader(config, [settings.training.seed, crew.rank, loop.step, 1], config.augment)
     state = {"clips": list(known.values()), "known": known, "looked": time.monotonic()}
 
@@ -114,7 +113,7 @@ def forward(config: Config, net: FastNetwork, teacher: Teacher, batch: Pairs, dr
     settings, each = config.fast, config.fast.ages.frames_per_keyframe
     keyframes, frames = batch.keyframes.to(where), batch.frames.to(where)
     t, now = settings.sizes.keyframes, len(frames)
-    own, skip = net.encoder(torch.cat([frames, keyframes]) if settings.sizes.keys == "fast" else frames)
+    own, fine = net.look(torch.cat([frames, keyframes]) if settings.sizes.keys == "fast" else frames)
     value = key = valid = age = None
     if net.propagation is not None:
         value = teacher.value(keyframes)
@@ -123,10 +122,8 @@ def forward(config: Config, net: FastNetwork, teacher: Teacher, batch: Pairs, dr
         value, key = (x if x is None else x.unflatten(0, (-1, t)).repeat_interleave(each, 0) for x in (value, key))
         age = batch.age.masked_fill(dropped[:, None], -1.0).to(where)
         valid = (age >= 0).float()
-    outputs, fused = net.answer(own[:now], skip[:now], key, value, valid, age)
+    outputs, fused = net.answer(own[:now], fine[:now], key, value, valid, age)
     losses = {}
-    if settings.losses.skip:
-        losses["skip"] = settings.losses.skip * F.smooth_l1_loss(skip[:now].float(), teacher.skip(frames).float())
     if settings.losses.feature or game is not None and settings.adversary.on == "fused":
         target = teacher.value(frames)[:, :-2].float()
         if settings.losses.feature:

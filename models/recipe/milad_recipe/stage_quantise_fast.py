@@ -88,4 +88,4 @@ def samples(config: Config, work: Path, network: FastNetwork, clips: list[Clip])
 def _key(network: FastNetwork, slow, image: np.ndarray) -> np.ndarray:
     if network.sizes.keys == "slow":
         return slow.run(["key.shared"], {"image": image})[0][0]
-    return network.propagation.key(network.encoder(torch.from_numpy(image))[0])[0].numpy()
+    return network.propagation.key(network.look(torch.from_numpy(image))[0])[0].numpy()
