@@ -18,7 +18,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import save_and_reload_model_with_shape_infer
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
-from . import export
+from . import export, rounding
 from .ila import OP_TYPE
 
 
@@ -30,11 +30,16 @@ class _Samples(CalibrationDataReader):
         return next(self._samples, None)
 
 
-def quantise(model: bytes, samples: Iterable[dict[str, np.ndarray]], name: str, float_parts: tuple[str, ...] = ()) -> bytes:
+def quantise(
+    model: bytes, samples: Iterable[dict[str, np.ndarray]], name: str, float_parts: tuple[str, ...] = (), open_outputs: tuple[str, ...] = ()
+) -> bytes:
     """`model` as `export` wrote it; `samples` are its inputs by name, as many as calibration shall see.
 
     `float_parts`: names of outputs or weights. The node that gives or uses each stays float, with all before it, back to an attention node or to
-    a network's convolution."""
+    a network's convolution.
+
+    `open_outputs`: those that stay as the last convolution's accumulators say, without a scale of 256 steps."""
+    samples = list(samples)
     kinds = sorted({*QLinearOpsRegistry, *QDQRegistry})
     inferred = save_and_reload_model_with_shape_infer(onnx.load_from_string(model))
     with tempfile.TemporaryDirectory() as folder:
@@ -64,7 +69,23 @@ def quantise(model: bytes, samples: Iterable[dict[str, np.ndarray]], name: str, 
         quantiser.quantize_model()
     finally:
         logging.getLogger().setLevel(level)
+    _open(quantiser.model.model.graph, open_outputs)
+    rounding.refine(quantiser.model.model, model, samples, open_outputs)
     return export.finish(quantiser.model.model, name)
+
+
+def _open(graph: onnx.GraphProto, outputs: tuple[str, ...]) -> None:
+    """Cuts QuantizeLinear and DequantizeLinear off before `outputs`."""
+    producers = {value: node for node in graph.node for value in node.output}
+    for output in outputs:
+        back = producers.get(output)
+        forth = producers.get(back.input[0]) if back is not None and back.op_type == "DequantizeLinear" else None
+        if forth is None or forth.op_type != "QuantizeLinear":
+            continue
+        source = producers[forth.input[0]]
+        source.output[list(source.output).index(forth.input[0])] = output
+        graph.node.remove(back)
+        graph.node.remove(forth)
 
 
 def _kept_float(graph: onnx.GraphProto, parts: tuple[str, ...]) -> list[str]:

@@ -13,6 +13,7 @@ from . import checkpoint, export, quantise, stage_data, stage_fast, stage_quanti
 from .blocks import fold
 from .config import Config
 from .data import Clip, Reader
+from .equalise import equalise
 from .fast import FastNetwork
 from .progress import Bar
 
@@ -44,7 +45,8 @@ def run(config: Config, work: Path) -> None:
     files = {"fast-float": export.export(network, image | network.memory_inputs(), "fast")}
     bar.show(0.3, "calibrating")
     clips = list(stage_data.opened(config, work, config.data.train).values())
-    files["fast-int8"] = quantise.quantise(files["fast-float"], samples(config, work, network, clips), "fast", FLOAT_PARTS)
+    drawn, outputs = list(samples(config, work, network, clips)), stage_quantise_slow.open_outputs(config)
+    files["fast-int8"] = quantise.quantise(equalise(files["fast-float"], drawn), drawn, "fast", FLOAT_PARTS, outputs)
     for name, data in files.items():
         checkpoint.write(folder / f"{name}.onnx", lambda partial, data=data: partial.write_bytes(data))
     bar.show(1.0, ", ".join(f"{name} {len(data) / 1e6:.2f} MB" for name, data in files.items()), last=True)

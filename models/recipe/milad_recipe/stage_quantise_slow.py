@@ -10,6 +10,7 @@ from . import checkpoint, export, quantise, stage_data, stage_slow
 from .blocks import fold
 from .config import Config
 from .data import Clip, Reader
+from .equalise import equalise
 from .progress import Bar
 from .validation import Scores
 
@@ -29,7 +30,8 @@ def write(config: Config, work: Path, network: torch.nn.Module, folder: Path) ->
     files = {"slow-float": export.export(network, {"image": torch.zeros(1, 3, config.height, config.width)}, "slow")}
     bar.show(0.2, "calibrating")
     train = list(stage_data.opened(config, work, config.data.train).values())
-    files["slow-int8"] = quantise.quantise(files["slow-float"], samples(config, train), "slow", FLOAT_PARTS)
+    drawn = list(samples(config, train))
+    files["slow-int8"] = quantise.quantise(equalise(files["slow-float"], drawn), drawn, "slow", FLOAT_PARTS, open_outputs(config))
     for name, data in files.items():
         checkpoint.write(folder / f"{name}.onnx", lambda partial, data=data: partial.write_bytes(data))
     bar.show(0.6, "judging")
@@ -37,6 +39,11 @@ def write(config: Config, work: Path, network: torch.nn.Module, folder: Path) ->
     found = {name: judged(data, tune, config) for name, data in files.items()}
     checkpoint.write(folder / "quantised.json", lambda partial: partial.write_text(json.dumps(found, indent=1) + "\n"))
     bar.show(1.0, ", ".join(f"{name} {figures['miou']} mIoU" for name, figures in found.items()), last=True)
+
+
+def open_outputs(config: Config) -> tuple[str, ...]:
+    """The predictions: nothing comes after them that would need them in 8 bits."""
+    return tuple(f"task.{name}" for name in config.tasks)
 
 
 def chosen(config: Config, clips: list[Clip]) -> list[tuple[Clip, int]]:
