@@ -47,10 +47,13 @@ def task_losses(outputs: dict[str, Tensor], whole: Truth, losses: Losses, class_
     truth = part.truth
     if "task.segmentation" in outputs:
         logits = part.upsampled(outputs["task.segmentation"])
+        likely = F.log_softmax(logits, 1)
+        right = likely.gather(1, truth.category[:, None])[:, 0]
         if losses.segmentation:
-            found["segmentation"] = losses.segmentation * F.cross_entropy(logits, truth.category, class_weights)
+            weight = class_weights[truth.category]
+            found["segmentation"] = losses.segmentation * -(right * weight).sum() / weight.sum()
         if losses.jaccard:
-            found["jaccard"] = losses.jaccard * soft_jaccard(logits, truth.category)
+            found["jaccard"] = losses.jaccard * soft_jaccard(likely.exp(), right.exp(), truth.category)
     if "task.depth" in outputs:
         log_depth = part.upsampled(outputs["task.depth"])[:, 0]
         weight = torch.where(truth.sky, losses.sky, 1.0)
@@ -62,12 +65,11 @@ def task_losses(outputs: dict[str, Tensor], whole: Truth, losses: Losses, class_
     return found
 
 
-def soft_jaccard(logits: Tensor, category: Tensor) -> Tensor:
-    """1 − mIoU of the batch with probabilities in place of decisions, over the classes that are there."""
-    share, truth = torch.softmax(logits, 1), category.flatten()
-    right = share.gather(1, category[:, None]).flatten()
-    both = share.new_zeros(logits.shape[1]).index_add(0, truth, right)
-    area = torch.bincount(truth, minlength=logits.shape[1])
+def soft_jaccard(share: Tensor, right: Tensor, category: Tensor) -> Tensor:
+    """1 − mIoU of the batch with probabilities in place of decisions, over the classes that are there. `right`: the true class's share."""
+    truth, classes = category.flatten(), share.shape[1]
+    both = share.new_zeros(classes).index_add(0, truth, right.flatten())
+    area = torch.bincount(truth, minlength=classes)
     union = share.sum((0, 2, 3)) + area - both
     there = area > 0
     return 1 - (both[there] / union[there]).mean()
@@ -89,6 +91,6 @@ def gradient_loss(log_depth: Tensor, truth: Tensor, usable: Tensor) -> Tensor:
 def chord_loss(prediction: Tensor, truth: Tensor) -> Tensor:
     """Mean distance of unit normals, about the angle in radians; where the truth is zero there is none."""
     there = truth.square().sum(1) > 0.25
-    unit = F.normalize(prediction, dim=1, eps=1e-4)
+    unit = prediction * prediction.square().sum(1, keepdim=True).clamp_min(1e-8).rsqrt()  # F.normalize, whose norm takes ten times as long
     chord = ((unit - truth).square().sum(1) + 1e-4).sqrt()
     return (chord * there).sum() / there.sum().clamp(min=1)
