@@ -85,11 +85,13 @@ def test_every_way_of_propagation_exports_what_pytorch_computes():
 
 @pytest.mark.parametrize("keyframes", [1, 3])
 @pytest.mark.parametrize("null", [True, False])
-def test_dense_attention_is_the_attention(keyframes, null):
+@pytest.mark.parametrize(("height", "width", "radius"), [(5, 9, 2), (16, 24, 5)])
+def test_dense_attention_is_the_attention(keyframes, null, height, width, radius):
     torch.manual_seed(1)
-    batch, height, width, radius, heads = 2, 5, 9, 2, 2
+    batch, heads = 2, 2
     q, k, v = torch.randn(batch, 8, height, width), torch.randn(batch, keyframes, 8, height, width), torch.randn(batch, keyframes, 6, height, width)
-    bias = torch.randn(heads, 25)
+    bias = torch.randn(heads, (2 * radius + 1) ** 2)
+    learned = [tensor.requires_grad_() for tensor in (q, k, v, bias)]
     logit = torch.randn(heads) if null else None
     valid = torch.ones(batch, keyframes)
     valid[0, -1] = 0
@@ -97,6 +99,9 @@ def test_dense_attention_is_the_attention(keyframes, null):
     dense_y, dense_confidence, offset = dense_attention(q, k, v, bias, logit, valid, radius, heads, None)
     torch.testing.assert_close(dense_y, y)
     torch.testing.assert_close(dense_confidence, confidence)
+    towards = torch.randn_like(y)
+    for found, expected in zip(*(torch.autograd.grad((answer * towards).sum(), learned) for answer in (dense_y, y))):
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     # The expected offset, from coordinates as values.
     places = torch.stack(torch.meshgrid(torch.arange(width).float(), torch.arange(height).float(), indexing="xy"))
     y, confidence, _ = inter_frame_local_attention(q, k, places.repeat(heads, 1, 1).expand(batch, keyframes, -1, -1, -1), bias, logit, valid, radius=radius, heads=heads)

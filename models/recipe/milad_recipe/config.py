@@ -16,13 +16,20 @@ from pathlib import Path
 from .worlds import CLASSES
 
 
+TASKS = ("segmentation", "depth", "normals")
+LATER = {"later": True}
+"""Marks a setting that came after networks had been trained: while it has its default it is not in the digest, and their checkpoints still load."""
+
+
 class RecipeError(Exception):
     """Something a user can put right: one sentence that says what was expected, what was found, what to do."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """Clips rendered for training. Seeds are half-open ranges; those below 1,000,000 train, below 2,000,000 tune, the rest only report."""
+    """Clips rendered for training. Seeds are half-open ranges; those below 1,000,000 train, below 2,000,000 tune, the rest only report.
+
+    Clips of a data set instead: `train_from` and `tune_from`, named as for `evaluate`; they get the ranges' numbers."""
 
     train: tuple[int, int] = (0, 600)
     tune: tuple[int, int] = (1_000_000, 1_000_016)
@@ -32,6 +39,8 @@ class Data:
     near: float = 0.2
     at_least: int = 1
     """Training starts when so many clips are there; clips that come later are found every minute."""
+    train_from: str = field(default="", metadata=LATER)
+    tune_from: str = field(default="", metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -198,6 +207,8 @@ class Config:
     """Frames that quantisation sees."""
     evaluate_clips: int = 8
     """Tuning clips that stage evaluate runs."""
+    predict: tuple[str, ...] = field(default=TASKS, metadata=LATER)
+    """The tasks: without those that a data set has no truth for."""
     data: Data = field(default_factory=Data)
     augment: Augment = field(default_factory=Augment)
     losses: Losses = field(default_factory=Losses)
@@ -207,11 +218,13 @@ class Config:
     @property
     def tasks(self) -> dict[str, int]:
         """Output channels by task."""
-        return {"segmentation": len(CLASSES[self.world]), "depth": 1, "normals": 3}
+        channels = {"segmentation": len(CLASSES[self.world]), "depth": 1, "normals": 3}
+        return {name: channels[name] for name in TASKS if name in self.predict}
 
     def digest(self, *parts: str) -> str:
         """Of what a stage's result depends on: names such as `slow.sizes`. How long it trains, and on how many cores, is left out."""
-        chosen = {part: _plain(_get(self, part)) for part in ("world", "width", "height", *parts)}
+        whole = [f.name for f in dataclasses.fields(self) if f.metadata and not _unset(self, f)]
+        chosen = {part: _plain(_get(self, part)) for part in ("world", "width", "height", *whole, *parts)}
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -240,6 +253,9 @@ def load(path: Path, changes: list[str] = ()) -> Config:
             place = place.setdefault(parent, {})
         place[last] = value
     config = _build(Config, table, str(path), "")
+    unknown = [name for name in config.predict if name not in TASKS]
+    if unknown or not config.predict:
+        raise RecipeError(f"{path}: predict: expected some of {', '.join(TASKS)}, found {', '.join(unknown) or 'none'}; name those that the data has truth for")
     if config.world not in CLASSES:
         raise RecipeError(f"{path}: world: expected one of {', '.join(CLASSES)}, found {config.world!r}; name one of them")
     return config
@@ -285,5 +301,11 @@ def _get(config, part):
 def _plain(value):
     """For the digest: nested dicts without what does not change a result's meaning."""
     if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.name not in _NOT_IN_DIGEST}
+        kept = [f for f in dataclasses.fields(value) if f.name not in _NOT_IN_DIGEST and not _unset(value, f)]
+        return {f.name: _plain(getattr(value, f.name)) for f in kept}
     return value
+
+
+def _unset(value, setting) -> bool:
+    """Whether a setting that came later has its default."""
+    return bool(setting.metadata) and getattr(value, setting.name) == setting.default

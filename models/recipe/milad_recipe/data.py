@@ -1,9 +1,11 @@
 """Packed clips, a folder each, as `milad scene --packed` writes them: read in place, never copied whole.
 
 A clip: rgb.npy u8 [N,H,W,3], class.npy u8 [N,H,W], depth.npy f16 [N,H,W] in metres (infinite: sky), normals.npy i8 [N,3,H,W] in 1/127
-(0: sky), flow.npy f16 [N,2,H,W] (optional), camera.json. The folder's name is the seed.
+(0: sky), flow.npy f16 [N,2,H,W] (optional), camera.json. The folder's name is the seed. Clips that `packing` made of a data set may lack
+truth: class 255, depth NaN, normals 0; and camera.json then names the frames that have any under `labelled`.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,12 +40,25 @@ class Clip:
         if len({len(getattr(self, name)) for name in _ARRAYS}) != 1:
             raise RecipeError(f"{folder}: expected as much truth as pictures, found arrays of different lengths; remove it and run the data stage again")
 
+        self.labelled = labelled(folder, len(self))
+        """Frames that have truth, in order."""
+
     def __len__(self) -> int:
         return len(self.rgb)
 
     def category(self, number: int) -> np.ndarray:
         """Class indices of one frame, u8 [H, W]."""
         return getattr(self, "class")[number]
+
+
+def labelled(folder: Path, frames: int) -> list[int]:
+    """What camera.json says, or every frame."""
+    path = folder / "camera.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")).get("labelled") if path.is_file() else None
+    except (OSError, ValueError, AttributeError) as error:
+        raise RecipeError(f"{path}: expected JSON of a packed clip, found {error}; remove {folder} and run the data stage again") from None
+    return list(range(frames)) if found is None else [int(number) for number in found if 0 <= int(number) < frames]
 
 
 def clips(folder: Path, seeds: tuple[int, int], config: Config, known: dict[int, Clip] | None = None) -> dict[int, Clip]:
@@ -58,7 +73,8 @@ def clips(folder: Path, seeds: tuple[int, int], config: Config, known: dict[int,
 
 @dataclass
 class Truth:
-    """Of a batch: class int64 [B,H,W]; log depth [B,H,W]; sky bool [B,H,W] (there, or beyond `far`); normals [B,3,H,W], zero where there is none."""
+    """Of a batch: class int64 [B,H,W], 255 where unknown; log depth [B,H,W], NaN where unknown; sky bool [B,H,W] (there, or beyond `far`);
+    normals [B,3,H,W], zero where there is none."""
 
     category: Tensor
     log_depth: Tensor
@@ -127,7 +143,7 @@ class Reader:
 def single_frames(reader: Reader, available: list[Clip], count: int) -> tuple[Tensor, Truth]:
     """A batch for a network that sees one frame at a time."""
     chosen = [available[i] for i in reader.random.integers(len(available), size=count)]
-    frames = [(clip, int(reader.random.integers(len(clip)))) for clip in chosen]
+    frames = [(clip, clip.labelled[reader.random.integers(len(clip.labelled))]) for clip in chosen]
     looks = reader.looks(count)
     return reader.images(frames, looks), reader.truth(frames, looks)
 
@@ -152,13 +168,28 @@ def draw_age(random: np.random.Generator, ages: Ages, longest: int) -> int:
     return int(random.integers(1, min(top, longest) + 1))
 
 
+def _newest(random: np.random.Generator, clip: Clip, ages: Ages) -> tuple[int, list[int]]:
+    """The newest keyframe, and the ages that the frames resting on it see. Where few frames have truth, the same one comes more than once."""
+    if len(clip.labelled) == len(clip) > 1:
+        drawn = [draw_age(random, ages, len(clip) - 1) for _ in range(ages.frames_per_keyframe)]
+        return int(random.integers(len(clip) - max(drawn))), drawn
+    usable = [number for number in clip.labelled if number > 0]
+    if not usable:
+        raise RecipeError(
+            f"{clip.folder}: expected a frame with truth that is not the clip's first, found none; stage fast needs video: leave this data set to stage slow"
+        )
+    anchor = usable[random.integers(len(usable))]
+    newest = anchor - draw_age(random, ages, anchor)
+    within = [number - newest for number in clip.labelled if 0 < number - newest <= ages.far]
+    return newest, [anchor - newest] + [int(random.choice(within)) for _ in range(ages.frames_per_keyframe - 1)]
+
+
 def pairs(reader: Reader, available: list[Clip], count: int, ages: Ages, keyframes: int) -> Pairs:
     """A batch for a network that sees a frame and keyframes: `count` items."""
     random, keys, frames, age = reader.random, [], [], []
     for _ in range(count):
         clip = available[random.integers(len(available))]
-        drawn = [draw_age(random, ages, len(clip) - 1) for _ in range(ages.frames_per_keyframe)]
-        newest = int(random.integers(len(clip) - max(drawn)))
+        newest, drawn = _newest(random, clip, ages)
         numbers = [newest]
         while len(numbers) < keyframes:
             numbers.append(numbers[-1] - int(random.integers(3, 11)) if numbers[-1] >= 0 else -1)

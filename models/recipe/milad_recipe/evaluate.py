@@ -161,16 +161,20 @@ def _class_table(networks: Networks, clip: Clip) -> NDArray:
     return table
 
 
+def _given(clips: str | list[Clip]) -> list[Clip]:
+    return open_clips(clips) if isinstance(clips, str) else clips
+
+
 DEFAULTS = {"mode": "mila", "latency": 0, "depth_cap": DEPTH_CAP, "threads": 1}
 
 
 def evaluate(bundle_dir: Path | str, config: Mapping, work: Path | str) -> dict:
-    """`config`: `mode`, `interval` (default: the bundle's), `latency`, and either `clips` (a data set by `datasets.open_clips`) or `world`,
+    """`config`: `mode`, `interval` (default: the bundle's), `latency`, and either `clips` (a data set by `datasets.open_clips`, or clips) or `world`,
     `seeds` [first, end) and `frames`: scenes, rendered once below `work`. `states`, if given, is a file for the clips' states."""
     networks = Networks(Path(bundle_dir), config.get("threads", DEFAULTS["threads"]))
     mode, latency = config.get("mode", DEFAULTS["mode"]), int(config.get("latency", DEFAULTS["latency"]))
     interval = int(config.get("interval") or networks.toml["keyframe_interval"])
-    clips = open_clips(config["clips"]) if "clips" in config else rendered(config["world"], config["seeds"], config["frames"], Path(work))
+    clips = _given(config["clips"]) if "clips" in config else rendered(config["world"], config["seeds"], config["frames"], Path(work))
     cap = float(config.get("depth_cap", DEFAULTS["depth_cap"]))
     found = measure(networks, clips, mode, interval, latency, cap, config.get("progress", lambda clip: None))
     if "states" in config:

@@ -47,32 +47,37 @@ def task_losses(outputs: dict[str, Tensor], whole: Truth, losses: Losses, class_
     truth = part.truth
     if "task.segmentation" in outputs:
         logits = part.upsampled(outputs["task.segmentation"])
-        likely = F.log_softmax(logits, 1)
-        right = likely.gather(1, truth.category[:, None])[:, 0]
+        likely, known = F.log_softmax(logits, 1), truth.category < logits.shape[1]
+        category = truth.category.where(known, 0)
+        right = likely.gather(1, category[:, None])[:, 0]
         if losses.segmentation:
-            weight = class_weights[truth.category]
-            found["segmentation"] = losses.segmentation * -(right * weight).sum() / weight.sum()
+            weight = class_weights[category] * known
+            found["segmentation"] = losses.segmentation * -(right * weight).sum() / weight.sum().clamp(min=1e-6)
         if losses.jaccard:
-            found["jaccard"] = losses.jaccard * soft_jaccard(likely.exp(), right.exp(), truth.category)
+            found["jaccard"] = losses.jaccard * soft_jaccard(likely.exp(), right.exp(), category, known)
     if "task.depth" in outputs:
         log_depth = part.upsampled(outputs["task.depth"])[:, 0]
-        weight = torch.where(truth.sky, losses.sky, 1.0)
-        found["depth"] = losses.depth * ((log_depth - truth.log_depth).abs() * weight).sum() / weight.sum()
+        measured = ~truth.log_depth.isnan()
+        true_depth = truth.log_depth.where(measured, 0.0)  # a NaN would live on in the gradient, whatever its weight
+        weight = torch.where(truth.sky, losses.sky, 1.0) * measured
+        found["depth"] = losses.depth * ((log_depth - true_depth).abs() * weight).sum() / weight.sum().clamp(min=1e-6)
         if losses.depth_gradient:
-            found["depth_gradient"] = losses.depth_gradient * gradient_loss(log_depth, truth.log_depth, ~truth.sky)
+            found["depth_gradient"] = losses.depth_gradient * gradient_loss(log_depth, true_depth, measured & ~truth.sky)
     if "task.normals" in outputs:
         found["normals"] = losses.normals * chord_loss(part.upsampled(outputs["task.normals"]), truth.normals)
     return found
 
 
-def soft_jaccard(share: Tensor, right: Tensor, category: Tensor) -> Tensor:
+def soft_jaccard(share: Tensor, right: Tensor, category: Tensor, known: Tensor) -> Tensor:
     """1 − mIoU of the batch with probabilities in place of decisions, over the classes that are there. `right`: the true class's share."""
-    truth, classes = category.flatten(), share.shape[1]
-    both = share.new_zeros(classes).index_add(0, truth, right.flatten())
-    area = torch.bincount(truth, minlength=classes)
+    if not known.all():
+        share, right = share * known[:, None], right * known
+    classes = share.shape[1]
+    both = share.new_zeros(classes).index_add(0, category.flatten(), right.flatten())
+    area = torch.bincount(category[known], minlength=classes)
     union = share.sum((0, 2, 3)) + area - both
     there = area > 0
-    return 1 - (both[there] / union[there]).mean()
+    return 1 - (both[there] / union[there]).mean() if there.any() else share.sum() * 0.0
 
 
 def gradient_loss(log_depth: Tensor, truth: Tensor, usable: Tensor) -> Tensor:

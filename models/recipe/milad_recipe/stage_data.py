@@ -1,4 +1,4 @@
-"""Stage data: renders the clips that are not there yet. Nothing is kept that a seed cannot bring back."""
+"""Stage data: renders the clips that are not there yet, or packs those of a data set. Nothing is kept that cannot be made again."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import team
+from . import packing, team
 from .config import Config, RecipeError
 from .data import Clip, clips
 from .progress import Bar
@@ -19,13 +19,16 @@ AT_ONCE = 8
 
 def folder(config: Config, work: Path) -> Path:
     """Of the packed clips."""
-    return work / "data" / config.world
+    kind = config.data.train_from.partition(":")[0]
+    return work / "data" / (f"{config.world}-{kind}" if kind else config.world)
 
 
 def run(config: Config, work: Path) -> None:
-    """Renders with `milad scene --packed`: the program that MILAD_BIN names, or else `milad` on the PATH."""
+    """Renders with `milad scene --packed`: the program that MILAD_BIN names, or else `milad` on the PATH. A data set is packed instead."""
     out = folder(config, work)
     bar = Bar("data")
+    if config.data.train_from or config.data.tune_from:
+        return packing.run(config, out, bar)
     wanted = [(low, high) for low, high in (config.data.tune, config.data.train) if high > low]
     total, done = sum(high - low for low, high in wanted), 0
     for low, high in wanted:
@@ -71,11 +74,11 @@ def opened(config: Config, work: Path, seeds: tuple[int, int], known: dict[int, 
 
 def class_weights(config: Config, available: list[Clip]) -> torch.Tensor:
     """Of the segmentation loss: shares of pixels in up to 64 clips to the power of −`rare`, 1 on average over pixels."""
-    classes = config.tasks["segmentation"]
+    classes = config.tasks.get("segmentation", 1)
     counts = np.zeros(classes)
     for clip in available[:64]:
-        for number in range(0, len(clip), 8):
+        for number in clip.labelled[::8]:
             counts += np.bincount(clip.category(number).ravel(), minlength=classes)[:classes]
-    share = np.maximum(counts / counts.sum(), 1e-3)
+    share = np.maximum(counts / max(counts.sum(), 1), 1e-3)
     weights = share**-config.losses.rare
     return torch.tensor(weights / (weights * share).sum(), dtype=torch.float32)

@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
-from . import checkpoint
+from . import checkpoint, stage_data
 from .config import Config, RecipeError
+from .datasets.packed import PackedClip
 from .evaluate import evaluate
 from .progress import Bar
 from .stage_export import KINDS
@@ -15,12 +16,15 @@ def run(config: Config, work: Path) -> None:
     ways = [{"mode": "slow"}, {"mode": "fast"}]
     ways += [{"mode": mode, "interval": n, "latency": latency} for n, latency in ((5, 2), (10, 4)) for mode in ("mila", "copy")]
     seeds = (config.data.tune[0], min(config.data.tune[0] + config.evaluate_clips, config.data.tune[1]))
+    clips = {"world": config.world, "seeds": list(seeds), "frames": config.data.frames}
+    if config.data.tune_from:
+        clips = {"clips": [PackedClip(clip.folder) for clip in stage_data.opened(config, work, seeds).values()]}
     bar, found = Bar("evaluate"), {}
     for number, folder in enumerate(KINDS):
         if not (work / folder).is_dir():
             raise RecipeError(f"{work / folder}: expected the exported bundle, found none; run --stage export first")
         for step, way in enumerate(ways):
-            asked = way | {"world": config.world, "seeds": list(seeds), "frames": config.data.frames}
+            asked = way | clips
             name = " ".join(str(value) for value in way.values())
             found.setdefault(folder, {})[name] = evaluate(work / folder, asked, work)
             bar.show((number * len(ways) + step + 1) / (len(KINDS) * len(ways)), f"{folder} {name}")

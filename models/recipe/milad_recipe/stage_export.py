@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from . import bundle, checkpoint, macs, stage_fast, stage_slow
+from . import bundle, checkpoint, macs, stage_data, stage_fast, stage_slow
 from .bundle import Description, Task
 from .config import Config, RecipeError
 from .data import MEAN, STD
@@ -15,15 +15,24 @@ KINDS = {"bundle": "int8", "bundle-float": "float"}
 """Folder in the work folder → which files go into it."""
 
 _CARD = """
-Segmentation, depth and surface normals from one camera, for `milad`.
+{names} from one camera, for `milad`.
 
-- **Trained on rendered scenes** (world `{world}`, {samples} pictures drawn from seeds {low} to {high}), never on a real picture. Not for real streets or rooms,
-  not for driving, and not for anything where a wrong answer hurts: train on your own data first.
+{origin}
 - {width}×{height} pixels, {fps:.0f} frames/s, a keyframe every {interval} frames. Depth in metres up to {far:g}; what is farther, the sky too, is about {far:g}.
 - Multiply-accumulates: slow network {slow:.0f} million a keyframe, fast network {fast:.1f} million a frame ({ratio:.1f} times fewer). Both {kind}.
 - Classes: {classes}.
-- How good it is, on seeds that neither training nor tuning saw: `models/RESULTS.md`.
 """
+
+
+_RENDERED = """- **Trained on rendered scenes** (world `{world}`, {samples} pictures drawn from seeds {low} to {high}), never on a real picture. Not for real streets or rooms,
+  not for driving, and not for anything where a wrong answer hurts: train on your own data first.
+- How good it is, on seeds that neither training nor tuning saw: `models/RESULTS.md`."""
+_DATA_SET = """- **Trained on a data set** (`{kind}`, {samples} pictures drawn from it). How good it is elsewhere is not known; not for anything where a wrong answer hurts."""
+
+
+def origin(config: Config) -> str:
+    """What it was trained on, in two words: the kind of data set, never where it lies on this machine."""
+    return config.data.train_from.partition(":")[0] or f"rendered scenes ({config.world})"
 
 
 def description(config: Config, work: Path, kind: str, files: dict[str, bytes]) -> Description:
@@ -34,16 +43,19 @@ def description(config: Config, work: Path, kind: str, files: dict[str, bytes]) 
         Task("depth", "depth", width, height, encoding="log"),
         Task("normals", "normals", width, height),
     )
+    tasks = tuple(task for task in tasks if task.name in config.tasks)
     slow, fast = (macs.count(files[name]) / 1e6 for name in ("slow", "fast"))
     seen = checkpoint.need(stage_slow.folder(work) / "checkpoint.pt", config.digest(*stage_slow.PARTS), "slow")["samples"]
+    source = (_DATA_SET if config.data.train_from else _RENDERED).format(
+        kind=origin(config), world=config.world, samples=f"{seen:,}", low=config.data.train[0], high=config.data.train[1] - 1
+    )
     card = _CARD.format(
-        world=config.world, samples=f"{seen:,}", low=config.data.train[0], high=config.data.train[1] - 1, width=width,
-        height=height, fps=1 / FRAME_INTERVAL_S, interval=config.interval, far=config.data.far, slow=slow, fast=fast, ratio=slow / fast,
-        kind=kind, classes=", ".join(name for name, _ in classes),
+        origin=source, names=", ".join(task.name for task in tasks).capitalize(), width=width, height=height, fps=1 / FRAME_INTERVAL_S,
+        interval=config.interval, far=config.data.far, slow=slow, fast=fast, ratio=slow / fast, kind=kind, classes=", ".join(name for name, _ in classes),
     )  # fmt: skip
     return Description(
         name=config.name,
-        trained_on=f"rendered scenes ({config.world})",
+        trained_on=origin(config),
         frame_interval_s=FRAME_INTERVAL_S,
         keyframe_interval=config.interval,
         width=width,
@@ -59,7 +71,7 @@ def description(config: Config, work: Path, kind: str, files: dict[str, bytes]) 
 def intrinsics(config: Config, work: Path) -> tuple[float, float, float, float] | None:
     """The mean over some training clips of what their camera.json says, or None where they say nothing."""
     found = []
-    for path in sorted((work / "data" / config.world).glob("*/camera.json"))[:64]:
+    for path in sorted(stage_data.folder(config, work).glob("*/camera.json"))[:64]:
         given = json.loads(path.read_text(encoding="utf-8")).get("intrinsics")
         if given is not None:
             found.append([float(given[name]) for name in ("fx", "fy", "cx", "cy")] if isinstance(given, dict) else [float(x) for x in given])

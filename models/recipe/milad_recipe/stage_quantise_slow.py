@@ -12,7 +12,7 @@ from .config import Config
 from .data import Clip, Reader
 from .equalise import equalise
 from .progress import Bar
-from .validation import Scores
+from .validation import Scores, judged as frames_of
 
 FLOAT_PARTS = ("value.shared",)
 """The coordinates beside the feature need more than the feature's scale."""
@@ -38,7 +38,7 @@ def write(config: Config, work: Path, network: torch.nn.Module, folder: Path) ->
     tune = list(stage_data.opened(config, work, config.data.tune).values())
     found = {name: judged(data, tune, config) for name, data in files.items()}
     checkpoint.write(folder / "quantised.json", lambda partial: partial.write_text(json.dumps(found, indent=1) + "\n"))
-    bar.show(1.0, ", ".join(f"{name} {figures['miou']} mIoU" for name, figures in found.items()), last=True)
+    bar.show(1.0, ", ".join(f"{name} {figures.get('miou')} mIoU" for name, figures in found.items()), last=True)
 
 
 def open_outputs(config: Config) -> tuple[str, ...]:
@@ -65,9 +65,9 @@ def judged(model: bytes, clips: list[Clip], config: Config) -> dict[str, float]:
 
     run, reader = session(model), Reader(config, [0], None)
     tasks = [f"task.{name}" for name in config.tasks]
-    scores = Scores(config.tasks["segmentation"])
+    scores = Scores(config.tasks)
     for clip in clips:
-        for number in range(3, len(clip), 6):
+        for number in frames_of(clip):
             looks = reader.looks(1)
             image = np.ascontiguousarray(reader.images([(clip, number)], looks).numpy())
             outputs = dict(zip(tasks, map(torch.from_numpy, run.run(tasks, {"image": image}))))
