@@ -1,4 +1,4 @@
-"""Quantised operators in numpy integers, as docs/adr/0011 and the kernels' documentation define them: what the program must equal exactly.
+"""Quantised operators in numpy, as docs/adr/0011 and the kernels' documentation define them: what the program must equal exactly.
 
 Codes are uint8 [C, H, W]; a quantisation is (scale, zero_point).
 """
@@ -12,6 +12,17 @@ def _codes(real, zero, low=0, high=255):
     """saturate(round_half_even(real) + zero), then bounds; `real` is float32."""
     assert real.dtype == F
     return np.clip(np.clip(np.rint(real).astype(np.float64) + zero, 0, 255), low, high).astype(np.uint8)
+
+
+def _whole(real):
+    """saturate(round_half_even(real)): `real` is float32 and holds the zero-point."""
+    assert real.dtype == F
+    return np.clip(np.rint(real), 0, 255).astype(np.uint8)
+
+
+def _fma(a, b, c):
+    """a·b + c, rounded once: wide enough for a code times a float32."""
+    return (np.longdouble(1) * a * b + np.longdouble(1) * c).astype(F)
 
 
 def quantise(x, q):
@@ -43,20 +54,61 @@ def conv(x, qx, weights, scales, bias, qy, *, stride=(1, 1), pads=(0, 0, 0, 0), 
 
 
 def add(a, qa, b, qb, qy):
-    left = (a.astype(np.int32) - qa[1]).astype(F) * (F(qa[0]) / F(qy[0]))
-    right = (b.astype(np.int32) - qb[1]).astype(F) * (F(qb[0]) / F(qy[0]))
-    return _codes(left + right, qy[1])
+    ra, rb = F(qa[0]) / F(qy[0]), F(qb[0]) / F(qy[0])
+    offset = F(qy[1]) - _fma(ra, F(qa[1]), rb * F(qb[1]))
+    return _whole(_fma(a.astype(F), ra, _fma(b.astype(F), rb, offset)))
 
 
 def multiply(a, qa, b, qb, qy):
     product = (a.astype(np.int32) - qa[1]) * (b.astype(np.int32) - qb[1])
-    return _codes(product.astype(F) * (F(qa[0]) * F(qb[0]) / F(qy[0])), qy[1])
+    return _whole(product.astype(F) * (F(qa[0]) * F(qb[0]) / F(qy[0])) + F(qy[1]))
 
 
 def mean(x, qx, qy):
+    """GlobalAveragePool."""
     count = x.shape[1] * x.shape[2]
     sums = (x.astype(np.int64) - qx[1]).sum((1, 2), keepdims=True)
     return _codes(sums.astype(F) * (F(qx[0]) / (F(qy[0]) * F(count))), qy[1])
+
+
+def _floating_mean(windows, qx):
+    """Mean over the last axis, from left to right in float32."""
+    real = dequantise(windows, qx)
+    total = np.zeros(real.shape[:-1], F)
+    for number in range(real.shape[-1]):
+        total = total + real[..., number]
+    return total / F(real.shape[-1])
+
+
+def reduce_mean(x, qx, qy):
+    """ReduceMean over the map."""
+    return quantise(_floating_mean(x.reshape(x.shape[0], 1, 1, -1), qx), qy)
+
+
+def average_pool(x, qx, qy, size):
+    """AveragePool, side by side without padding; what is left over is cut off."""
+    channels, height, width = x.shape[0], x.shape[1] // size[0], x.shape[2] // size[1]
+    windows = x[:, : height * size[0], : width * size[1]].reshape(channels, height, size[0], width, size[1])
+    windows = windows.transpose(0, 1, 3, 2, 4).reshape(channels, height, width, -1)
+    return _whole(_floating_mean(windows, qx) / F(qy[0]) + F(qy[1]))
+
+
+def resize(x, qx, qy, scales):
+    """Resize, linear with half-pixel centres, by whole numbers."""
+
+    def taps(length, scale):
+        at = (np.arange(length * scale, dtype=F) + F(0.5)) / F(scale) - F(0.5)
+        at = np.clip(at, F(0), F(length - 1))
+        near = at.astype(int)
+        far = np.minimum(near + 1, length - 1)
+        weights = np.where(near == far, F(0.5), np.abs(at - far.astype(F))), np.where(near == far, F(0.5), np.abs(at - near.astype(F)))
+        return [(near, weights[0]), (far, weights[1])]
+
+    real, total = dequantise(x, qx), F(0)
+    for rows, down in taps(x.shape[1], scales[0]):
+        for columns, along in taps(x.shape[2], scales[1]):
+            total = total + (along[None, :] * down[:, None]) * real[:, rows][:, :, columns]
+    return quantise(total, qy)
 
 
 def table(x, qx, qy, function):

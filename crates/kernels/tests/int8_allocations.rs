@@ -34,7 +34,7 @@ static ALLOCATOR: Counting = Counting;
 #[test]
 fn runs_allocate_nothing() {
     let scale = Quantisation::new(0.1, 100).unwrap();
-    let residual = Some(Residual { input: scale, output: scale, low: 0, high: 255 });
+    let residual = Some(Residual { input: scale, leads: false, output: scale, low: 0, high: 255 });
     for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.available()) {
         for groups in [1, 20] {
             let weights = vec![3; 20 * 20 / groups * 9];

@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use milad_kernels::int8::{
-    Add, AveragePool, Conv, ConvSpec, Error, Kernel, Layout, Lookup, MaxPool, Multiply, Output, Quantisation, Resize,
-    Window,
+    Add, AveragePool, Conv, ConvSpec, Error, Kernel, Layout, Lookup, MaxPool, Mean, Multiply, Output, Quantisation,
+    Resize, Window,
 };
 
 use super::arena::{self, Lifetime};
@@ -134,16 +134,22 @@ pub(crate) fn make(kernel: Kernel, values: &[Value], step: &Step, add: Option<&S
             Action::Concat(slices(kernel, values, step, whole)?)
         }
         Operation::MaxPool(window) => Action::MaxPool(MaxPool::new(*window)?),
-        Operation::AveragePool(window, counts) => {
-            Action::AveragePool(AveragePool::new(*window, *counts, first.quantisation, output.quantisation)?)
-        }
-        Operation::GlobalAverage => {
+        Operation::AveragePool(window, counts) => Action::AveragePool(AveragePool::new(
+            *window,
+            *counts,
+            Mean::Pooled,
+            first.quantisation,
+            output.quantisation,
+        )?),
+        Operation::GlobalAverage(mean) => {
             let window = Window::whole(first.height, first.width);
-            Action::AveragePool(AveragePool::new(window, false, first.quantisation, output.quantisation)?)
+            Action::AveragePool(AveragePool::new(window, false, *mean, first.quantisation, output.quantisation)?)
         }
         Operation::Resize(mode, coordinates) => {
             let (from, to) = ([first.height, first.width], [output.height, output.width]);
-            Action::Resize(Resize::new(from, to, *mode, *coordinates, first.quantisation, output.quantisation)?)
+            let scales = [first.quantisation, output.quantisation];
+            let resize = Resize::new(kernel, from, to, *mode, *coordinates, scales)?;
+            return Ok((Action::Resize(resize), Some(kernel), 0));
         }
     };
     Ok((action, None, 0))
@@ -174,9 +180,10 @@ fn specification<'a>(
 }
 
 fn residual(values: &[Value], conv: &Step, add: &Step) -> Option<milad_kernels::int8::Residual> {
-    let other = add.inputs.iter().find(|&&input| input != conv.output)?;
+    let other = add.inputs.iter().position(|&input| input != conv.output)?;
     Some(milad_kernels::int8::Residual {
-        input: values.get(*other)?.quantisation,
+        input: values.get(*add.inputs.get(other)?)?.quantisation,
+        leads: other == 0,
         output: values.get(add.output)?.quantisation,
         low: add.clamp[0],
         high: add.clamp[1],
@@ -280,7 +287,12 @@ fn fusions(region: &Region) -> Vec<Fusion> {
             let is_conv = matches!(region.steps.get(conv)?.operation, Operation::Conv(_));
             let readers = region.steps.iter().flat_map(|step| &step.inputs).filter(|&&input| input == sum).count();
             let leaves = region.outputs.iter().any(|edge| edge.value == sum);
-            (is_conv && readers == 1 && !leaves && sum != other).then_some(Fusion { conv, add, other })
+            let size = |id: ValueId| region.values.get(id).map(|value| [value.height, value.width]);
+            (is_conv && readers == 1 && !leaves && sum != other && size(sum) == size(other)).then_some(Fusion {
+                conv,
+                add,
+                other,
+            })
         });
         fusions.extend(fusion);
     }

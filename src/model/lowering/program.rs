@@ -1,7 +1,7 @@
 //! What a region computes, before it is packed for a kernel: values (bytes with a scale), steps in their order, and the edges where
 //! it meets the rest of the network. Plain data.
 
-use milad_kernels::int8::{Coordinates, Mode, Quantisation, Window};
+use milad_kernels::int8::{Coordinates, Mean, Mode, Quantisation, Window};
 
 /// A quantised map. The picture's axis N is 1 everywhere.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +38,7 @@ pub(crate) enum Operation {
     Conv(Box<Convolution>),
     /// Byte to byte: any function of one number.
     Table(Box<[u8; 256]>),
+    /// The second input may be `[C, 1, 1]`.
     Add,
     /// The second input may be `[C, 1, 1]`.
     Multiply,
@@ -48,7 +49,7 @@ pub(crate) enum Operation {
     /// With or without the padding in the mean's divisor.
     AveragePool(Window, bool),
     /// Mean over the whole map.
-    GlobalAverage,
+    GlobalAverage(Mean),
 }
 
 impl Operation {
@@ -64,7 +65,7 @@ impl Operation {
             Operation::Concat => "concat",
             Operation::Resize(..) => "resize",
             Operation::MaxPool(_) => "max pool",
-            Operation::AveragePool(..) | Operation::GlobalAverage => "average",
+            Operation::AveragePool(..) | Operation::GlobalAverage(_) => "average",
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use milad_kernels::int8::{CHANNEL_STEP, Coordinates, Kernel, Mode, Quantisation, Rounding};
+use milad_kernels::int8::{CHANNEL_STEP, Coordinates, Kernel, Mean, Mode, Quantisation, Rounding};
 use tract_onnx::pb::{GraphProto, NodeProto};
 use tract_onnx::prelude::DatumType;
 
@@ -451,16 +451,13 @@ impl<'a> Finder<'a> {
             return Err(Refusal::Float("it has not two inputs".into()));
         };
         let (a, b) = (shape(left)?, shape(right)?);
-        if a == b {
-            return Ok((if is_add { Operation::Add } else { Operation::Multiply }, inputs, 0));
-        }
-        if is_add || a[0] != b[0] || (a[1..] != [1, 1] && b[1..] != [1, 1]) {
+        if a[0] != b[0] || (a != b && a[1..] != [1, 1] && b[1..] != [1, 1]) {
             return Err(Refusal::Float(format!("its inputs are {a:?} and {b:?}")));
         }
-        if a[1..] == [1, 1] {
+        if a != b && a[1..] == [1, 1] {
             inputs.reverse();
         }
-        Ok((Operation::Multiply, inputs, 0))
+        Ok((if is_add { Operation::Add } else { Operation::Multiply }, inputs, 0))
     }
 
     fn concat(&self, node: &NodeProto) -> Result<Operation, Refusal> {
@@ -570,7 +567,7 @@ impl<'a> Finder<'a> {
                 return Err(Refusal::Float(format!("it is a mean over axes {axes:?}")));
             }
         }
-        Ok(Operation::GlobalAverage)
+        Ok(Operation::GlobalAverage(if node.op_type == "ReduceMean" { Mean::Reduced } else { Mean::Exact }))
     }
 
     /// What reads or gives quantised tensors and became no step.

@@ -13,7 +13,9 @@
 //! | [`Resize`] | bilinear and nearest |
 //! | [`quantise`], [`dequantise`], [`ImageTable`] | where the integer part begins and ends |
 //!
-//! Rounding is half to even and saturating throughout, in the order of operations that each item states.
+//! Rounding is half to even and saturating throughout, in the order of operations that each item states: that of onnxruntime's operators on
+//! x86-64, because scales of real networks make numbers halfway between two codes common, and a different last bit in each layer adds up.
+//! The order is the same on every CPU, also where onnxruntime's is not.
 
 mod add;
 mod aligned;
@@ -38,6 +40,6 @@ pub use kernel::Kernel;
 pub use layout::{CHANNEL_STEP, Layout, Plane, PlaneMut, SLACK};
 pub use lookup::Lookup;
 pub use multiply::Multiply;
-pub use pool::{AveragePool, MaxPool, Window};
+pub use pool::{AveragePool, MaxPool, Mean, Window};
 pub use quantisation::Quantisation;
 pub use resize::{Coordinates, Mode, Resize, Rounding};

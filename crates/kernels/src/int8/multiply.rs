@@ -2,17 +2,18 @@
 
 use std::ops::RangeInclusive;
 
-use super::quantisation::code;
+use super::quantisation::whole_code;
 use super::versions::versions;
 use super::{Error, Kernel, Layout, Plane, PlaneMut, Quantisation};
 
-/// `clamp(saturate(round_half_even(((a − za)·(b − zb))_f32 · (sa·sb/sy)) + zy))`: the product is exact, the factor in f32 from left to right.
+/// `clamp(saturate(round_half_even(((a − za)·(b − zb))_f32 · (sa·sb/sy) + zy)))`: the product is exact, the factor in f32 from left to right, as
+/// onnxruntime's QLinearMul has it.
 #[derive(Debug, Clone, Copy)]
 pub struct Multiply {
     kernel: Kernel,
     zero: [i32; 2],
     factor: f32,
-    output_zero: u8,
+    output_zero: f32,
     low: u8,
     high: u8,
 }
@@ -39,7 +40,14 @@ impl Multiply {
             )));
         }
         let zero = inputs.map(|input| i32::from(input.zero_point));
-        Ok(Multiply { kernel, zero, factor, output_zero: output.zero_point, low: *bounds.start(), high: *bounds.end() })
+        Ok(Multiply {
+            kernel,
+            zero,
+            factor,
+            output_zero: f32::from(output.zero_point),
+            low: *bounds.start(),
+            high: *bounds.end(),
+        })
     }
 
     /// Computes the rows of `output`; `b` has the size of `a`, or is one pixel. Allocates nothing.
@@ -67,7 +75,7 @@ impl Multiply {
     #[inline(always)]
     fn one(&self, a: u8, b: u8) -> u8 {
         let product = (i32::from(a) - self.zero[0]) * (i32::from(b) - self.zero[1]);
-        code(product as f32 * self.factor, self.output_zero).max(self.low).min(self.high)
+        whole_code(product as f32 * self.factor + self.output_zero).max(self.low).min(self.high)
     }
 }
 
@@ -113,7 +121,7 @@ mod tests {
                     let other = if height == 1 { b.pixel(0, 0) } else { b.pixel(row, column) };
                     let product = (i32::from(a.pixel(row, column)[channel]) - 100) * (i32::from(other[channel]) - 3);
                     let real = product as f32 * (0.02f32 * (1.0f32 / 255.0) / 0.013);
-                    let expected = (real.round_ties_even() + 90.0).clamp(20.0, 220.0) as u8;
+                    let expected = (real + 90.0).round_ties_even().clamp(20.0, 220.0) as u8;
                     assert_eq!(y.pixel(row, column)[channel], expected, "{kernel} {height} {row} {column} {channel}");
                 }
             }

@@ -1,6 +1,6 @@
 //! Maximum and average pooling of codes.
 
-use super::quantisation::code;
+use super::quantisation::{code, whole_code};
 use super::{Error, Layout, Plane, PlaneMut, Quantisation};
 
 /// The window of a pooling operator; the border of the input is never read.
@@ -108,11 +108,24 @@ impl MaxPool {
     }
 }
 
-/// The mean under a window: `saturate(round_half_even(sum_f32 · (sx / (sy · n_f32))) + zy)` with sum = Σ (x − zx), exact, and n the pixels that count.
+/// How a mean is computed. ONNX has three operators for it and onnxruntime three ways, which differ where the mean lies halfway between two
+/// codes; n is the count of pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mean {
+    /// GlobalAveragePool: `saturate(round_half_even((Σ (x − zx))_f32 · (sx / (sy · n))) + zy)`, the sum exact.
+    Exact,
+    /// AveragePool: `saturate(round_half_even(m / sy + zy))`, `m = Σ (x − zx)·sx / n`, summed row after row in f32.
+    Pooled,
+    /// ReduceMean: `saturate(round_half_even(m / sy) + zy)`, m as above.
+    Reduced,
+}
+
+/// The mean under a window.
 #[derive(Debug, Clone, Copy)]
 pub struct AveragePool {
     window: Window,
     count_padding: bool,
+    mean: Mean,
     input: Quantisation,
     output: Quantisation,
 }
@@ -125,6 +138,7 @@ impl AveragePool {
     pub fn new(
         window: Window,
         count_padding: bool,
+        mean: Mean,
         input: Quantisation,
         output: Quantisation,
     ) -> Result<AveragePool, Error> {
@@ -138,35 +152,52 @@ impl AveragePool {
         if count_padding && window.ceil {
             return Err(Error::Unsupported("average pooling that counts padding in incomplete windows".into()));
         }
-        Ok(AveragePool { window, count_padding, input, output })
+        Ok(AveragePool { window, count_padding, mean, input, output })
     }
 
     /// Computes the rows of `output`. Allocates nothing.
     pub fn run(&self, input: Plane, output: &mut PlaneMut) -> Result<(), Error> {
         self.window.check(input.layout(), output.layout())?;
         let (height, width) = (input.layout().height(), input.layout().width());
-        let zero = i32::from(self.input.zero_point);
         for row in output.rows() {
             for column in 0..output.layout().width() {
                 let target = output.pixel_mut(row, column);
                 let (rows, columns) = (self.window.inside(0, row, height), self.window.inside(1, column, width));
                 let inside = rows.clone().count() * columns.clone().count();
                 let count = if self.count_padding { self.window.size[0] * self.window.size[1] } else { inside };
-                let factor = self.input.scale / (self.output.scale * count as f32);
                 for (block, target) in target.chunks_mut(CHANNELS).enumerate() {
-                    let mut sums = [-zero * inside as i32; CHANNELS];
-                    for y in rows.clone() {
-                        for x in columns.clone() {
-                            let pixel = &input.pixel(y, x)[block * CHANNELS..];
-                            sums.iter_mut().zip(pixel).for_each(|(sum, &code)| *sum += i32::from(code));
-                        }
-                    }
-                    for (y, &sum) in target.iter_mut().zip(&sums) {
-                        *y = code(sum as f32 * factor, self.output.zero_point);
+                    let pixels = rows.clone().flat_map(|y| columns.clone().map(move |x| (y, x)));
+                    let pixels = pixels.map(|(y, x)| &input.pixel(y, x)[block * CHANNELS..]);
+                    match self.mean {
+                        Mean::Exact => self.exact(pixels, inside, count, target),
+                        Mean::Pooled | Mean::Reduced => self.floating(pixels, count, target),
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    fn exact<'a>(&self, pixels: impl Iterator<Item = &'a [u8]>, inside: usize, count: usize, target: &mut [u8]) {
+        let factor = self.input.scale / (self.output.scale * count as f32);
+        let mut sums = [-i32::from(self.input.zero_point) * inside as i32; CHANNELS];
+        for pixel in pixels {
+            sums.iter_mut().zip(pixel).for_each(|(sum, &code)| *sum += i32::from(code));
+        }
+        for (y, &sum) in target.iter_mut().zip(&sums) {
+            *y = code(sum as f32 * factor, self.output.zero_point);
+        }
+    }
+
+    fn floating<'a>(&self, pixels: impl Iterator<Item = &'a [u8]>, count: usize, target: &mut [u8]) {
+        let mut sums = [0.0; CHANNELS];
+        for pixel in pixels {
+            sums.iter_mut().zip(pixel).for_each(|(sum, &code)| *sum += self.input.dequantise(code));
+        }
+        let (scale, zero) = (self.output.scale, self.output.zero_point);
+        for (y, &sum) in target.iter_mut().zip(&sums) {
+            let mean = sum / count as f32 / scale;
+            *y = if self.mean == Mean::Pooled { whole_code(mean + f32::from(zero)) } else { code(mean, zero) };
+        }
     }
 }

@@ -55,6 +55,17 @@ pub(super) fn code(x: f32, zero_point: u8) -> u8 {
     (rounded + i32::from(zero_point)).clamp(0, 255) as u8
 }
 
+/// saturate(round_half_even(x)) of a number that holds the zero-point already. NaN gives 0.
+///
+/// Of numbers halfway between two codes this gives other codes than [`code`] where the zero-point is odd: onnxruntime has some operators
+/// the one way and some the other.
+#[inline(always)]
+pub(super) fn whole_code(x: f32) -> u8 {
+    let x = if x > 0.0 { x } else { 0.0 };
+    let x = if x < 255.0 { x } else { 255.0 };
+    ((x + ROUND).to_bits() as i32 - ROUND.to_bits() as i32) as u8
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,7 +94,10 @@ mod tests {
             let x = i as f32 / 8.0;
             let expected = (f64::from(x).round_ties_even() as i64 + 17).clamp(0, 255);
             assert_eq!(i64::from(code(x, 17)), expected, "{x}");
+            let whole = (f64::from(x).round_ties_even() as i64).clamp(0, 255);
+            assert_eq!(i64::from(whole_code(x)), whole, "{x}");
         }
+        assert_eq!([f32::NAN, f32::INFINITY, f32::NEG_INFINITY].map(whole_code), [0, 255, 0]);
     }
 
     #[test]

@@ -1,7 +1,11 @@
-//! Bilinear and nearest-neighbour resizing of codes, exact: positions and weights are fractions of integers, never rounded.
+//! Bilinear and nearest-neighbour resizing of codes.
+//!
+//! Bilinear: means of four codes with weights like ¼ and ¾ lie halfway between two codes every sixteenth time, so what comes out hangs on
+//! the order of operations. It is that of DequantizeLinear, Resize and QuantizeLinear in f32, which is how onnxruntime runs it.
 
 use super::quantisation::code;
-use super::{Error, Layout, Plane, PlaneMut, Quantisation};
+use super::versions::versions;
+use super::{Error, Kernel, Layout, Plane, PlaneMut, Quantisation};
 
 /// Where a pixel of the output lies in the input: ONNX's coordinate_transformation_mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,69 +34,53 @@ pub enum Rounding {
 /// ONNX's mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// `saturate(round_half_even(Σ w·(x − zx) / Σ w · (sx/sy)) + zy)`; both sums are exact, at most 2²⁴ and 2¹⁶. With sx = sy that is the rounded
-    /// mean exactly; DequantizeLinear, Resize, QuantizeLinear in f32 differ from it at most where the mean lies halfway between two codes.
+    /// With `x' = (x − zx)·sx`, weights of the near and the far neighbour down (n, f) and along (l, r), and x' of the upper left, upper right, lower left
+    /// and lower right neighbour: `saturate(round_half_even(((l·n)·a + (r·n)·b + (l·f)·c + (r·f)·d) / sy) + zy)`, from left to right in f32.
     Linear,
     /// The code of one neighbour. Input and output have the same scale and zero-point.
     Nearest(Rounding),
 }
 
-/// A fraction of an input position for each row or column of the output.
+/// The neighbours of a row or column of the output, inside of the input, and their weights.
 #[derive(Debug, Clone, Copy)]
 struct Tap {
-    /// The two neighbours, inside of the input.
     near: usize,
     far: usize,
-    /// The far one's weight, of the axis' whole.
-    weight: u32,
-}
-
-/// One axis.
-#[derive(Debug, Clone)]
-struct Axis {
-    taps: Box<[Tap]>,
-    whole: u32,
+    weights: [f32; 2],
 }
 
 /// A resizing operator between two sizes.
 #[derive(Debug, Clone)]
 pub struct Resize {
-    rows: Axis,
-    columns: Axis,
+    kernel: Kernel,
+    rows: Box<[Tap]>,
+    columns: Box<[Tap]>,
     from: [usize; 2],
     mode: Mode,
-    factor: f32,
-    zero: [u8; 2],
+    input: Quantisation,
+    output: Quantisation,
 }
 
 impl Resize {
     /// From a height and width to others.
     pub fn new(
+        kernel: Kernel,
         from: [usize; 2],
         to: [usize; 2],
         mode: Mode,
         coordinates: Coordinates,
-        input: Quantisation,
-        output: Quantisation,
+        [input, output]: [Quantisation; 2],
     ) -> Result<Resize, Error> {
+        if !kernel.available() {
+            return Err(Error::Unavailable(kernel.name()));
+        }
         input.check("input scale")?;
         output.check("output scale")?;
         if matches!(mode, Mode::Nearest(_)) && input != output {
             return Err(Error::Unsupported("nearest-neighbour resizing between different scales".into()));
         }
-        let factor = input.scale / output.scale;
-        if !factor.is_finite() {
-            return Err(Error::Quantisation(format!(
-                "resizing: expected scales whose quotient is a number, found {factor}"
-            )));
-        }
-        let rows = Axis::new(from[0], to[0], mode, coordinates)?;
-        let columns = Axis::new(from[1], to[1], mode, coordinates)?;
-        // Then sums are exact in f32, and a quotient that is not halfway between two codes is never rounded to there.
-        if u64::from(rows.whole) * u64::from(columns.whole) > 1 << 16 {
-            return Err(Error::Unsupported(format!("resizing {from:?} to {to:?}: fractions too fine")));
-        }
-        Ok(Resize { rows, columns, from, mode, factor, zero: [input.zero_point, output.zero_point] })
+        let [rows, columns] = [0, 1].map(|axis| taps(from[axis], to[axis], mode, coordinates));
+        Ok(Resize { kernel, rows: rows?, columns: columns?, from, mode, input, output })
     }
 
     /// Computes the rows of `output`. Allocates nothing.
@@ -100,16 +88,16 @@ impl Resize {
         let size = |layout: &Layout| [layout.height(), layout.width(), layout.channels()];
         let (found, [height, width, channels]) = (size(input.layout()), size(output.layout()));
         let expected = [self.from[0], self.from[1], channels];
-        if found != expected || height != self.rows.taps.len() || width != self.columns.taps.len() {
+        if found != expected || height != self.rows.len() || width != self.columns.len() {
             return Err(Error::Shape(format!(
                 "resizing: expected {expected:?} to {}×{}, found {found:?} to {height}×{width}",
-                self.rows.taps.len(),
-                self.columns.taps.len()
+                self.rows.len(),
+                self.columns.len()
             )));
         }
         for row in output.rows() {
-            let vertical = self.rows.taps[row];
-            for (column, &horizontal) in self.columns.taps.iter().enumerate() {
+            let vertical = self.rows[row];
+            for (column, &horizontal) in self.columns.iter().enumerate() {
                 let target = output.pixel_mut(row, column);
                 if let Mode::Nearest(_) = self.mode {
                     target.copy_from_slice(input.pixel(vertical.near, horizontal.near));
@@ -122,65 +110,79 @@ impl Resize {
     }
 
     fn blend(&self, input: Plane, vertical: Tap, horizontal: Tap, target: &mut [u8]) {
-        let (down, right) = (vertical.weight as i32, horizontal.weight as i32);
-        let (up, left) = (self.rows.whole as i32 - down, self.columns.whole as i32 - right);
-        let whole = self.rows.whole as i32 * self.columns.whole as i32;
-        let upper = input.pixel(vertical.near, horizontal.near).iter().zip(input.pixel(vertical.near, horizontal.far));
-        let lower = input.pixel(vertical.far, horizontal.near).iter().zip(input.pixel(vertical.far, horizontal.far));
-        for ((y, (&a, &b)), (&c, &d)) in target.iter_mut().zip(upper).zip(lower) {
-            let (a, b, c, d) = (i32::from(a), i32::from(b), i32::from(c), i32::from(d));
-            let sum = up * (left * a + right * b) + down * (left * c + right * d) - whole * i32::from(self.zero[0]);
-            *y = code(sum as f32 / whole as f32 * self.factor, self.zero[1]);
+        let neighbours = [
+            input.pixel(vertical.near, horizontal.near),
+            input.pixel(vertical.near, horizontal.far),
+            input.pixel(vertical.far, horizontal.near),
+            input.pixel(vertical.far, horizontal.far),
+        ];
+        let ([near, far], [left, right]) = (vertical.weights, horizontal.weights);
+        let weights = [left * near, right * near, left * far, right * far];
+        blend(self.kernel, target, neighbours, weights, self.input, self.output);
+    }
+}
+
+versions! {
+    fn blend(
+        y: &mut [u8],
+        neighbours: [&[u8]; 4],
+        weights: [f32; 4],
+        input: Quantisation,
+        output: Quantisation,
+    ) {
+        let [a, b, c, d] = neighbours;
+        for ((((y, &a), &b), &c), &d) in y.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            let [a, b, c, d] = [a, b, c, d].map(|code| input.dequantise(code));
+            let mean = weights[0] * a + weights[1] * b + weights[2] * c + weights[3] * d;
+            *y = code(mean / output.scale, output.zero_point);
         }
     }
 }
 
-impl Axis {
-    fn new(from: usize, to: usize, mode: Mode, coordinates: Coordinates) -> Result<Axis, Error> {
-        if from == 0 || to == 0 || from > 1 << 16 || to > 1 << 16 {
-            return Err(Error::Shape(format!("resizing {from} to {to}: expected 1 to 65536 pixels")));
+/// Where each row or column of the output reads.
+fn taps(from: usize, to: usize, mode: Mode, coordinates: Coordinates) -> Result<Box<[Tap]>, Error> {
+    if from == 0 || to == 0 || from > 1 << 16 || to > 1 << 16 {
+        return Err(Error::Shape(format!("resizing {from} to {to}: expected 1 to 65536 pixels")));
+    }
+    match mode {
+        Mode::Nearest(rounding) => {
+            Ok((0..to as i64).map(|o| nearest(o, from as i64, to as i64, rounding, coordinates)).collect())
         }
-        let (from, to) = (from as i64, to as i64);
-        // The position of an output pixel is numerator(o) / denominator.
-        let denominator = match coordinates {
-            Coordinates::HalfPixel => 2 * to,
-            Coordinates::Asymmetric => to,
-            Coordinates::AlignCorners => (to - 1).max(1),
-        };
-        let numerator = |o: i64| match coordinates {
-            Coordinates::HalfPixel => (2 * o + 1) * from - to,
-            Coordinates::Asymmetric => o * from,
-            Coordinates::AlignCorners => o * (from - 1),
-        };
-        let inside = |at: i64| at.clamp(0, from - 1) as usize;
-        if let Mode::Nearest(rounding) = mode {
-            let nearest = |o: i64| {
-                let (low, rest) = (numerator(o).div_euclid(denominator), numerator(o).rem_euclid(denominator));
-                let up = match rounding {
-                    Rounding::PreferFloor => 2 * rest > denominator,
-                    Rounding::PreferCeil => 2 * rest >= denominator,
-                    Rounding::Floor => false,
-                    Rounding::Ceil => rest > 0,
-                };
-                let near = inside(low + i64::from(up));
-                Tap { near, far: near, weight: 0 }
-            };
-            return Ok(Axis { taps: (0..to).map(nearest).collect(), whole: 1 });
-        }
-        let shared = (0..to).fold(denominator, |shared, o| greatest_divisor(shared, numerator(o)));
-        let tap = |o: i64| {
-            // Outside of the outermost pixels there is nothing to blend with.
-            let position = numerator(o).clamp(0, (from - 1) * denominator);
-            let (near, rest) = (position / denominator, position % denominator);
-            Tap { near: inside(near), far: inside(near + 1), weight: (rest / shared) as u32 }
-        };
-        Ok(Axis { taps: (0..to).map(tap).collect(), whole: (denominator / shared) as u32 })
+        Mode::Linear => Ok((0..to).map(|o| linear(o, from, to, coordinates)).collect()),
     }
 }
 
-fn greatest_divisor(mut a: i64, mut b: i64) -> i64 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a.abs()
+/// Positions as fractions of integers, never rounded.
+fn nearest(o: i64, from: i64, to: i64, rounding: Rounding, coordinates: Coordinates) -> Tap {
+    let (numerator, denominator) = match coordinates {
+        Coordinates::HalfPixel => ((2 * o + 1) * from - to, 2 * to),
+        Coordinates::Asymmetric => (o * from, to),
+        Coordinates::AlignCorners => (o * (from - 1), (to - 1).max(1)),
+    };
+    let (low, rest) = (numerator.div_euclid(denominator), numerator.rem_euclid(denominator));
+    let up = match rounding {
+        Rounding::PreferFloor => 2 * rest > denominator,
+        Rounding::PreferCeil => 2 * rest >= denominator,
+        Rounding::Floor => false,
+        Rounding::Ceil => rest > 0,
+    };
+    let near = (low + i64::from(up)).clamp(0, from - 1) as usize;
+    Tap { near, far: near, weights: [1.0, 0.0] }
+}
+
+/// Positions and weights in f32, each operation rounded.
+fn linear(o: usize, from: usize, to: usize, coordinates: Coordinates) -> Tap {
+    let scale = to as f32 / from as f32;
+    let position = match coordinates {
+        Coordinates::HalfPixel => (o as f32 + 0.5) / scale - 0.5,
+        Coordinates::Asymmetric => o as f32 / scale,
+        Coordinates::AlignCorners if to == 1 => 0.0,
+        Coordinates::AlignCorners => o as f32 * (from - 1) as f32 / (to - 1) as f32,
+    };
+    // Outside of the outermost pixels there is nothing to blend with.
+    let position = position.max(0.0).min((from - 1) as f32);
+    let near = position as usize;
+    let far = (near + 1).min(from - 1);
+    let weights = if near == far { [0.5; 2] } else { [(position - far as f32).abs(), (position - near as f32).abs()] };
+    Tap { near, far, weights }
 }

@@ -4,6 +4,13 @@ use milad_kernels::int8::{Add, Layout, Quantisation};
 
 use crate::tensor::{Tensor, check, kernels};
 
+/// The sum of two codes as the operator defines it.
+pub fn defined([(a, qa), (b, qb)]: [(u8, Quantisation); 2], y: Quantisation) -> u8 {
+    let (ra, rb) = (qa.scale / y.scale, qb.scale / y.scale);
+    let offset = f32::from(y.zero_point) - ra.mul_add(f32::from(qa.zero_point), rb * f32::from(qb.zero_point));
+    f32::from(a).mul_add(ra, f32::from(b).mul_add(rb, offset)).round_ties_even().clamp(0.0, 255.0) as u8
+}
+
 #[test]
 fn sums_of_all_pairs_of_codes_equal_the_definition() {
     let quantisation = |scale, zero_point| Quantisation::new(scale, zero_point).unwrap();
@@ -12,15 +19,15 @@ fn sums_of_all_pairs_of_codes_equal_the_definition() {
         (quantisation(0.05, 0), quantisation(0.02, 255), quantisation(0.031, 17), 17..=255),
         (quantisation(7.0, 3), quantisation(1e-9, 0), quantisation(2.0, 250), 10..=240),
         (quantisation(1.0, 0), quantisation(0.5, 0), quantisation(1.0, 0), 0..=255),
+        // Ninths: commensurable, so that many sums lie halfway.
+        (quantisation(59.0 / 2040.0, 3), quantisation(35.0 / 2040.0, 135), quantisation(18.0 / 2040.0, 101), 0..=255),
     ] {
         let layout = Layout::new(256, 256, 1, 0).unwrap();
         let first = Tensor::new(layout, a.zero_point, |_, row, _| row as u8);
         let second = Tensor::new(layout, b.zero_point, |_, _, column| column as u8);
         let expected = |_: usize, row: usize, column: usize| {
-            let first = (row as f32 - f32::from(a.zero_point)) * (a.scale / y.scale);
-            let second = (column as f32 - f32::from(b.zero_point)) * (b.scale / y.scale);
-            let code = (first + second).round_ties_even() + f32::from(y.zero_point);
-            (code.clamp(0.0, 255.0) as u8).clamp(*bounds.start(), *bounds.end())
+            let code = defined([(row as u8, a), (column as u8, b)], y);
+            code.clamp(*bounds.start(), *bounds.end())
         };
         for kernel in kernels() {
             let add = Add::new(kernel, [a, b], y, bounds.clone()).unwrap();
@@ -45,6 +52,26 @@ fn sums_go_where_they_belong_in_any_layout() {
                 check(kernel.name(), layout, expected, |part| add.run(a.plane(), b.plane(), part).unwrap());
             }
         }
+    }
+}
+
+#[test]
+fn one_pixel_is_added_to_all() {
+    let quantisation = |scale, zero_point| Quantisation::new(scale, zero_point).unwrap();
+    let (a, b, y) = (quantisation(0.3, 7), quantisation(0.11, 90), quantisation(0.4, 51));
+    let map = Tensor::new(Layout::new(4, 5, 6, 1).unwrap(), 7, |channel, row, column| {
+        (channel * 40 + row * 9 + column) as u8
+    });
+    let pixel = Tensor::new(Layout::new(1, 1, 6, 0).unwrap(), 90, |channel, _, _| (channel * 50) as u8);
+    let expected = |channel: usize, row: usize, column: usize| {
+        let code = |tensor: &Tensor, row, column| tensor.at(channel, row as isize, column as isize).unwrap();
+        defined([(code(&map, row, column), a), (code(&pixel, 0, 0), b)], y)
+    };
+    for kernel in kernels() {
+        let add = Add::new(kernel, [a, b], y, 0..=255).unwrap();
+        check(kernel.name(), Layout::new(4, 5, 6, 2).unwrap(), expected, |part| {
+            add.run(map.plane(), pixel.plane(), part).unwrap();
+        });
     }
 }
 

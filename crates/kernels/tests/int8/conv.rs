@@ -250,16 +250,18 @@ fn a_residual_is_added_to_the_codes() {
         let input = Quantisation::new(0.7 * numbers.output.scale, 31).unwrap();
         let sum = Quantisation::new(1.3 * numbers.output.scale, 90).unwrap();
         let other = Tensor::random(Layout::new(height, width, case.outputs, 2).unwrap(), 31, &mut random);
-        let expected = |channel: usize, row: usize, column: usize| {
-            let code = requantise(sums[(channel * height + row) * width + column], &numbers, channel, 0, 255);
-            let first = (f32::from(code) - 120.0) * (numbers.output.scale / sum.scale);
-            let other = f32::from(other.at(channel, row as isize, column as isize).unwrap());
-            let second = (other - 31.0) * (input.scale / sum.scale);
-            ((first + second).round_ties_even() + 90.0).clamp(90.0, 255.0) as u8
-        };
-        let residual = Some(Residual { input, output: sum, low: 90, high: 255 });
-        let output = Output::Codes { quantisation: numbers.output, low: 0, high: 255, residual };
-        for kernel in kernels() {
+        for (kernel, leads) in kernels().flat_map(|kernel| [(kernel, false), (kernel, true)]) {
+            let expected = |channel: usize, row: usize, column: usize| {
+                let code = requantise(sums[(channel * height + row) * width + column], &numbers, channel, 0, 255);
+                let other = other.at(channel, row as isize, column as isize).unwrap();
+                let mut summands = [(code, numbers.output), (other, input)];
+                if leads {
+                    summands.reverse();
+                }
+                crate::add::defined(summands, sum).clamp(90, 255)
+            };
+            let residual = Some(Residual { input, leads, output: sum, low: 90, high: 255 });
+            let output = Output::Codes { quantisation: numbers.output, low: 0, high: 255, residual };
             let conv = Conv::new(kernel, &case.spec(&numbers, output)).unwrap();
             let layout = Layout::new(height, width, case.outputs, 1).unwrap();
             check(&format!("{kernel}, {case:?}"), layout, expected, |part| {

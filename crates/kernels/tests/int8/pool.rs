@@ -1,6 +1,6 @@
 //! Pooling against its definition.
 
-use milad_kernels::int8::{AveragePool, Layout, MaxPool, Quantisation, Window};
+use milad_kernels::int8::{AveragePool, Layout, MaxPool, Mean, Quantisation, Window};
 
 use crate::tensor::{Random, Tensor, check};
 
@@ -44,8 +44,9 @@ fn maxima_and_means_equal_the_definition() {
             check(&format!("{window:?}"), layout, expected, |part| max.run(input.plane(), part).unwrap());
 
             let (x, y) = (Quantisation::new(0.11, 77).unwrap(), Quantisation::new(0.06, 130).unwrap());
-            for count_padding in [false, true] {
-                let average = AveragePool::new(window, count_padding, x, y);
+            let means = [Mean::Exact, Mean::Pooled, Mean::Reduced];
+            for (mean, count_padding) in means.into_iter().flat_map(|mean| [(mean, false), (mean, true)]) {
+                let average = AveragePool::new(window, count_padding, mean, x, y);
                 if window.ceil && count_padding {
                     assert!(average.is_err());
                     continue;
@@ -53,9 +54,14 @@ fn maxima_and_means_equal_the_definition() {
                 let average = average.unwrap();
                 let expected = |channel, row, column| {
                     let codes = under(&window, &input, channel, row, column);
-                    let sum: i32 = codes.iter().map(|&code| i32::from(code) - 77).sum();
-                    let count = if count_padding { window.size[0] * window.size[1] } else { codes.len() };
-                    let code = (sum as f32 * (0.11 / (0.06 * count as f32))).round_ties_even() + 130.0;
+                    let exact: i32 = codes.iter().map(|&code| i32::from(code) - 77).sum();
+                    let sum = codes.iter().fold(0.0, |sum, &code| sum + (f32::from(code) - 77.0) * 0.11f32);
+                    let count = if count_padding { window.size[0] * window.size[1] } else { codes.len() } as f32;
+                    let code = match mean {
+                        Mean::Exact => (exact as f32 * (0.11 / (0.06 * count))).round_ties_even() + 130.0,
+                        Mean::Pooled => (sum / count / 0.06 + 130.0).round_ties_even(),
+                        Mean::Reduced => (sum / count / 0.06).round_ties_even() + 130.0,
+                    };
                     code.clamp(0.0, 255.0) as u8
                 };
                 check(&format!("{window:?}"), layout, expected, |part| average.run(input.plane(), part).unwrap());

@@ -93,7 +93,11 @@ impl Conv {
         };
         let residual = match spec.output {
             Output::Codes { quantisation, residual: Some(residual), .. } => {
-                Some(Add::new(kernel, [quantisation, residual.input], residual.output, residual.low..=residual.high)?)
+                let mut inputs = [quantisation, residual.input];
+                if residual.leads {
+                    inputs.reverse();
+                }
+                Some(Add::new(kernel, inputs, residual.output, residual.low..=residual.high)?)
             }
             _ => None,
         };
@@ -168,6 +172,7 @@ impl Conv {
         if residual.is_some() != self.residual.is_some() {
             return Err(Error::Shape("convolution: a residual was given where none is, or left out".into()));
         }
+        let leads = matches!(self.output, Output::Codes { residual: Some(Residual { leads: true, .. }), .. });
         let sum = match (&self.residual, residual) {
             (Some(add), Some(other)) => Some((add, other)),
             _ => None,
@@ -177,7 +182,7 @@ impl Conv {
         }
         walk::codes(self, &input, output);
         if let Some((add, other)) = sum {
-            add.onto(output, other);
+            add.onto(output, other, leads);
         }
         Ok(())
     }

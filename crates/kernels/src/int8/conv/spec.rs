@@ -64,6 +64,8 @@ pub enum Output {
 pub struct Residual {
     /// Of the other tensor.
     pub input: Quantisation,
+    /// Whether the other tensor is the first summand.
+    pub leads: bool,
     /// Of the sum.
     pub output: Quantisation,
     /// The least code of the sum; a Relu's is the zero-point.
