@@ -41,8 +41,8 @@ struct RawManifest {
 struct RawInput {
     width: usize,
     height: usize,
-    mean: [f32; 3],
-    std: [f32; 3],
+    mean: [f64; 3],
+    std: [f64; 3],
     resize: String,
 }
 

@@ -31,9 +31,9 @@ pub struct InputSpec {
     /// Rows.
     pub height: usize,
     /// Subtracted from RGB in 0…1.
-    pub mean: [f32; 3],
+    pub mean: [f64; 3],
     /// Divides what is left.
-    pub std: [f32; 3],
+    pub std: [f64; 3],
     /// How a camera picture of another shape becomes one of this shape.
     pub resize: Resize,
 }

@@ -7,7 +7,7 @@ use crate::model::InputSpec;
 pub fn denormalise(input: &InputSpec, planes: &[f32], out: &mut [u8]) {
     let pixels = input.width * input.height;
     for (channel, (mean, std)) in input.mean.into_iter().zip(input.std).enumerate() {
-        let (scale, offset) = (std * 255.0, mean * 255.0 + 0.5);
+        let (scale, offset) = ((std * 255.0) as f32, (mean * 255.0 + 0.5) as f32);
         let Some(plane) = planes.get(channel * pixels..(channel + 1) * pixels) else { return };
         for (out, value) in out.iter_mut().skip(channel).step_by(3).zip(plane) {
             // The cast ends at 0 and at 255.
@@ -27,7 +27,7 @@ mod tests {
         let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
         let input = InputSpec { width: 256, height: 1, mean, std, resize: Resize::Stretch };
         let planes: Vec<f32> =
-            (0..3).flat_map(|c| (0..256).map(move |v| (v as f32 / 255.0 - mean[c]) / std[c])).collect();
+            (0..3).flat_map(|c| (0..256).map(move |v| ((f64::from(v) / 255.0 - mean[c]) / std[c]) as f32)).collect();
         let mut out = vec![7; 768];
         denormalise(&input, &planes, &mut out);
         let expected: Vec<u8> = (0..=255).flat_map(|v| [v; 3]).collect();

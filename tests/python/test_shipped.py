@@ -92,7 +92,6 @@ def test_onnxruntime_runs_every_file(shipped, clips):
     assert list(clip.classes) == [entry["name"] for entry in networks.tasks[0]["classes"]]
 
 
-@pytest.mark.xfail(reason="measured: 99.4 to 99.7 % a frame; ties in requantisation fall differently and grow through the layers", strict=False)
 def test_the_program_and_onnxruntime_agree_on_classes(infer, shipped, clips, tmp_path):
     """On 99.5 % of pixels, over all that is published: slow network on keyframes, fast network on every frame, its memory its own."""
     place, _ = clips(shipped.name)
@@ -113,7 +112,6 @@ def test_the_program_and_onnxruntime_agree_on_classes(infer, shipped, clips, tmp
         assert np.mean(maps) >= 0.995, network
 
 
-@pytest.mark.xfail(reason="measured: 0.13 points of mIoU apart over two clips, for the same cause", strict=False)
 @pytest.mark.parametrize("mode", ["slow", "mila"])
 def test_the_programs_evaluation_and_the_recipes_agree(shipped, clips, mode):
     """To a tenth of a point of mIoU."""

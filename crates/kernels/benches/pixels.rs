@@ -103,7 +103,7 @@ fn prepare(isa: Isa, format: PixelFormat) {
                 for (x, (first, weights)) in across.iter().enumerate() {
                     let from = &rows[y * width + first..];
                     let sum: f32 = weights.iter().zip(from).map(|(w, v)| w * v).sum();
-                    plain[(c * out_height + y) * out_width + x] = (sum - target.mean[c]) / target.std[c];
+                    plain[(c * out_height + y) * out_width + x] = (sum - target.mean[c] as f32) / target.std[c] as f32;
                 }
             }
         }

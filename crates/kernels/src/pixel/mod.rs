@@ -1,6 +1,7 @@
 //! Camera pixels: the formats, their colour, and their way into a network's input ([`prepare`]).
 
 mod convert;
+mod exact;
 mod geometry;
 pub mod prepare;
 mod rows;

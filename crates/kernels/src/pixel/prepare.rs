@@ -10,12 +10,15 @@
 //! vertically, as V4L2 draws its formats, JPEG (JFIF) and Y4M's `C420jpeg` prescribe. MPEG-2's horizontally co-sited
 //! chroma is read the same way: half a luma pixel off at most. Odd sizes have one more chroma sample, half outside.
 //!
+//! **As it is.** RGB of the network's size (turned, flipped or cropped at most) becomes `((x − mean)/std)` rounded once, see `exact`.
+//!
 //! **Order.** Crop (in camera pixels), quarter turns clockwise, flips, resize. All are folded into the taps and into
 //! where a row is written.
 //!
 //! Nothing here allocates after [`Preparer::new`], and nothing panics, whatever a [`Picture`] claims.
 
 use super::convert::Affine;
+use super::exact::Exact;
 use super::geometry::{Geometry, lay_out};
 use super::rows;
 use super::taps::{Taps, Window};
@@ -33,9 +36,9 @@ pub struct Target {
     /// Rows of the network's input.
     pub height: usize,
     /// Subtracted from R, G, B in 0…1.
-    pub mean: [f32; 3],
+    pub mean: [f64; 3],
     /// Divides what is left; finite and not zero.
-    pub std: [f32; 3],
+    pub std: [f64; 3],
     /// How a picture of another shape is fitted.
     pub resize: Resize,
     /// The only part of the picture to look at: left, top, width, height in camera pixels.
@@ -82,6 +85,8 @@ pub struct Preparer {
     affine: Affine,
     gain: [f32; 3],
     bias: [f32; 3],
+    /// For pictures that need neither resize nor matrix.
+    exact: Option<Exact>,
     planes: Vec<Plane>,
     components: Vec<Component>,
     /// A finished row on its way to a column of the output.
@@ -150,7 +155,7 @@ impl Preparer {
             let blended = vec![0.0; end.saturating_sub(first)];
             planes.push(Plane { taps: axis(1, half_height, down), first, blended });
         }
-        let components = components
+        let components: Vec<Component> = components
             .into_iter()
             .map(|mut component| {
                 // Relative to the first byte in use.
@@ -160,8 +165,10 @@ impl Preparer {
                 component
             })
             .collect();
-        let gain = target.std.map(|std| 1.0 / std);
-        let bias = [0, 1, 2].map(|c| (-(target.mean[c] as f64) / target.std[c] as f64) as f32);
+        let gain = target.std.map(|std| (1.0 / std) as f32);
+        let bias = [0, 1, 2].map(|c| (-target.mean[c] / target.std[c]) as f32);
+        let plain = components.iter().all(|c| c.taps.is_plain()) && planes.iter().all(|plane| plane.taps.is_plain());
+        let exact = (plain && format == PixelFormat::Rgb24).then(|| Exact::new(colour, target));
         let turned = if quarter { vec![0.0; geometry.made[0]] } else { Vec::new() };
         Ok(Preparer {
             format,
@@ -173,6 +180,7 @@ impl Preparer {
             affine: Affine::new(format, colour),
             gain,
             bias,
+            exact,
             planes,
             components,
             turned,
@@ -202,6 +210,9 @@ impl Preparer {
         if picture.colour != self.colour {
             self.colour = picture.colour;
             self.affine = Affine::new(self.format, self.colour);
+            if let Some(exact) = &mut self.exact {
+                exact.follow(self.colour, &self.target);
+            }
         }
         match self.isa {
             #[cfg(target_arch = "x86_64")]
@@ -226,6 +237,10 @@ impl Preparer {
     fn run_with<const FMA: bool>(&mut self, picture: &Picture, out: &mut [f32]) {
         self.fill_around(out);
         for y in 0..self.geometry.made[1] {
+            if self.exact.is_some() {
+                self.write_exact(y, picture, out);
+                continue;
+            }
             for (i, plane) in self.planes.iter_mut().enumerate() {
                 let (start, weights) = plane.taps.at(y);
                 let bytes = &picture.planes[i][plane.first..];
@@ -257,6 +272,24 @@ impl Preparer {
                 rows::colour::<FMA>(components, &self.affine, channel, gain, bias, out);
             } else {
                 rows::colour::<FMA>(components, &self.affine, channel, gain, bias, &mut self.turned);
+                let column = out[top * width + left + y..].iter_mut().step_by(width);
+                column.zip(&self.turned).for_each(|(out, value)| *out = *value);
+            }
+        }
+    }
+
+    /// [`Preparer::write_row`] for pictures that need no resize.
+    fn write_exact(&mut self, y: usize, picture: &Picture, out: &mut [f32]) {
+        let (width, size) = (self.target.width, self.target.width * self.target.height);
+        let [left, top, ..] = self.geometry.placed;
+        let ([plane], Some(exact)) = (self.planes.as_slice(), &self.exact) else { return };
+        let row = &picture.planes[0][plane.taps.at(y).0 * picture.strides[0] + plane.first..];
+        for ((channel, out), part) in out.chunks_exact_mut(size).enumerate().zip(&self.components) {
+            if self.turned.is_empty() {
+                let out = &mut out[(top + y) * width + left..][..part.taps.starts.len()];
+                exact.colour(channel, row, part.offset, &part.taps.starts, out);
+            } else {
+                exact.colour(channel, row, part.offset, &part.taps.starts, &mut self.turned);
                 let column = out[top * width + left + y..].iter_mut().step_by(width);
                 column.zip(&self.turned).for_each(|(out, value)| *out = *value);
             }

@@ -302,6 +302,27 @@ fn mean_and_std_are_applied_after_clamping() {
 }
 
 #[test]
+fn pictures_of_the_networks_size_are_rounded_once() {
+    let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+    for (crop, rotate) in [(None, 0), (None, 1), (None, 2), (Some([2, 1, 4, 4]), 0), (Some([2, 1, 4, 4]), 3)] {
+        let owned = Owned::new(PixelFormat::Rgb24, Colour::FULL_DEFAULT, (6, 6), 5);
+        let side = if crop.is_some() { 4 } else { 6 };
+        let target = Target { mean, std, crop, rotate, ..target(side, side) };
+        let mut out = vec![0.0; 3 * side * side];
+        let mut preparer = Preparer::new(PixelFormat::Rgb24, Colour::FULL_DEFAULT, 6, 6, &target).unwrap();
+        preparer.run(&owned.picture(), &mut out).unwrap();
+        let (left, top) = if crop.is_some() { (2, 1) } else { (0, 0) };
+        for (c, y, x) in (0..3 * side * side).map(|i| (i / (side * side), i / side % side, i % side)) {
+            let last = side - 1;
+            let (row, column) = [(y, x), (last - x, y), (last - y, last - x), (x, last - y)][usize::from(rotate)];
+            let byte = owned.planes[0][(top + row) * owned.strides[0] + (left + column) * 3 + c];
+            let expected = ((f64::from(byte) / 255.0 - mean[c]) / std[c]) as f32;
+            assert_eq!(out[(c * side + y) * side + x], expected, "{crop:?} {rotate} {c} {y} {x}");
+        }
+    }
+}
+
+#[test]
 fn turns_and_flips_move_pixels_and_change_nothing_else() {
     // 3 wide, 2 high, every pixel its own value: A B C / D E F.
     for format in [PixelFormat::Grey, PixelFormat::Rgb24] {
@@ -399,7 +420,7 @@ fn impossible_targets_and_pictures_are_errors_and_never_panics() {
     }
     assert!(new(4, 4, &Target { rotate: 4, ..target(1, 1) }).is_some());
     assert!(new(4, 4, &Target { std: [1.0, 0.0, 1.0], ..target(1, 1) }).is_some());
-    assert!(new(4, 4, &Target { mean: [f32::NAN; 3], ..target(1, 1) }).is_some());
+    assert!(new(4, 4, &Target { mean: [f64::NAN; 3], ..target(1, 1) }).is_some());
     assert_eq!(new(MAX_SIDE, MAX_SIDE, &target(3, 3)), None);
 
     let mut preparer = Preparer::new(PixelFormat::Nv12, Colour::YUV_DEFAULT, 5, 5, &target(2, 2)).unwrap();

@@ -67,6 +67,11 @@ impl Taps {
         taps
     }
 
+    /// Whether each output sample is one source sample as it is.
+    pub fn is_plain(&self) -> bool {
+        self.size == 1 && self.weights.iter().all(|&weight| weight == 1.0)
+    }
+
     /// The source samples in use, `first..end`.
     pub fn used(&self) -> (usize, usize) {
         let first = self.starts.iter().copied().min().unwrap_or(0);
