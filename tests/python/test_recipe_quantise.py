@@ -6,7 +6,7 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from milad_recipe import export, quantise
+from milad_recipe import blocks, export, quantise
 from milad_recipe.equalise import equalise
 from milad_recipe.rounding import best
 
@@ -124,3 +124,33 @@ def test_rounding_cancels_errors_better_than_to_the_nearest():
                 other = chosen.copy()
                 other[i] = np.clip(other[i] + move, -127, 127)
                 assert error(other) >= error(chosen) - 1e-9
+
+
+def test_while_they_learn_the_heads_meet_256_steps():
+    torch.manual_seed(6)
+    x = (torch.randn(2, 8, 9, 11) * torch.logspace(-2, 1, 8)[:, None, None]).requires_grad_()
+    y = blocks.stepped(x)
+    step = float((x.max() - x.min()).detach()) / 255
+    assert len(torch.unique(torch.round(y / step))) <= 257
+    np.testing.assert_allclose((y / step).detach().numpy(), np.round(x.detach().numpy() / step), atol=1e-3)
+    y.sum().backward()
+    assert bool((x.grad == 1).all()), "gradients pass"
+    weight = torch.randn(4, 8, 1, 1) * torch.tensor([1e-3, 1, 10, 0])[:, None, None, None]
+    rows = blocks.stepped_rows(weight)
+    largest = weight.abs().amax((1, 2, 3))
+    np.testing.assert_allclose(rows.abs().amax((1, 2, 3)), largest, rtol=1e-5, err_msg="each output has its own scale")
+    assert bool(((rows - weight).abs().amax((1, 2, 3)) <= largest / 254 + 1e-9).all())
+
+
+def test_heads_that_answer_are_exact():
+    torch.manual_seed(7)
+    heads = blocks.Heads(8, 6, 5, {"depth": 1})
+    feature, fine = torch.randn(2, 8, 4, 6), torch.randn(2, 6, 8, 12)
+    heads.eval()
+    exact = heads(feature, fine)["task.depth"]
+    by_hand = heads.task["depth"](heads.trunk(torch.relu(blocks.double(heads.feature(feature)) + fine)))
+    assert torch.equal(exact, by_hand)
+    heads.trunk[1].eval()
+    heads.training = True
+    stepped = heads(feature, fine)["task.depth"]
+    assert 0 < float((stepped - exact).detach().abs().max()) < 0.1 * float(exact.detach().std())

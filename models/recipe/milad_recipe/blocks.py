@@ -69,7 +69,8 @@ class Context(nn.Module):
 class Heads(nn.Module):
     """From the stride-8 feature and what is seen at stride 4 to `task.*` at stride 4; the same in both networks, so that fast starts from slow's.
 
-    `outputs`: channels by task. The tasks share everything but their last 1×1 convolution.
+    `outputs`: channels by task. The tasks share everything but their last 1×1 convolution. While they learn, they meet what 8 bits will do to
+    them: depth is a small difference of large numbers otherwise, and loses half its worth when the network becomes integers.
     """
 
     def __init__(self, feature: int, fine: int, trunk: int, outputs: dict[str, int]):
@@ -79,8 +80,29 @@ class Heads(nn.Module):
         self.task = nn.ModuleDict({name: nn.Conv2d(trunk, channels, 1) for name, channels in outputs.items()})
 
     def forward(self, feature: Tensor, fine: Tensor) -> dict[str, Tensor]:
-        h = self.trunk(F.relu(double(self.feature(feature)) + fine))
-        return {f"task.{name}": head(h) for name, head in self.task.items()}
+        if not self.training:
+            h = self.trunk(F.relu(double(self.feature(feature)) + fine))
+            return {f"task.{name}": head(h) for name, head in self.task.items()}
+        h = self.trunk(stepped(F.relu(stepped(double(self.feature(feature))) + stepped(fine))))
+        h = stepped(h)
+        return {f"task.{name}": F.conv2d(h, stepped_rows(head.weight), head.bias) for name, head in self.task.items()}
+
+
+def stepped(x: Tensor) -> Tensor:
+    """As 256 steps over its range would have it; gradients pass as if nothing had happened."""
+    with torch.no_grad():
+        low, high = torch.aminmax(x)
+        step = ((high.clamp(min=0) - low.clamp(max=0)) / 255).clamp(min=1e-12)
+        error = torch.round(x / step).mul_(step).sub_(x)
+    return x + error
+
+
+def stepped_rows(weight: Tensor) -> Tensor:
+    """The same for a convolution's weights: each output's within ±127 steps of its own."""
+    with torch.no_grad():
+        step = (weight.abs().amax((1, 2, 3), keepdim=True) / 127).clamp(min=1e-12)
+        error = torch.round(weight / step).mul_(step).sub_(weight)
+    return weight + error
 
 
 def initialise(network: nn.Module) -> nn.Module:
