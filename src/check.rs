@@ -47,7 +47,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     println!("keyframes      every {interval} frames, {mode}");
 
     // A configuration is checked beside the daemon that is to take it over: its socket is no fault.
-    let beside = match socket::look(&settings.socket) {
+    let path = settings.socket_path()?;
+    let beside = match socket::look(&path) {
         Ok(()) => "",
         Err(SocketError::Live(_)) => " (in use by a running program, for now)",
         Err(error) => return Err(error.into()),
@@ -63,7 +64,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         println!("colour         {:?}, {:?} range", format.colour.matrix, format.colour.range);
     }
     Prepare::new(&camera, &spec.input, &settings.prepare).map_err(Refused)?;
-    println!("results        {}{beside}", settings.socket.display());
+    println!("results        {}{beside}", path.display());
     println!("metrics        {}", config.metrics.listen);
     Ok(())
 }

@@ -55,6 +55,11 @@ struct WatchArgs {
     json: bool,
 }
 
+/// The table of commands and flags: what manual pages and completions are made of.
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -119,11 +124,10 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_table_is_sound() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]

@@ -11,7 +11,6 @@ use anyhow::{Context, anyhow};
 
 use crate::capture::source_spec::{SourceSpec, SourceSpecError};
 use crate::capture::supervisor::Supervisor;
-use crate::clock::monotonic_ns;
 use crate::config::Config;
 use crate::model::{Bundle, LoadReport, Model};
 use crate::pipeline::{self, Account, capture::Ended, publish::Publisher};
@@ -19,14 +18,14 @@ use crate::publish::socket::{self, ListeningSocket};
 use crate::publish::{Limits, Server};
 use crate::pulse::Pulses;
 use crate::service::sockets::{self, Passed};
-use crate::service::{notify, reload, signals, watchdog::Watchdog};
+use crate::service::{notify, reload, signals, status::Status, watchdog::Watchdog};
 use crate::settings::{Refused, RunArgs, Settings};
 use crate::stop::Stop;
 use crate::telemetry::{Health, Metrics, http};
 use crate::view::View;
 
 /// How often `systemctl status` gets a new line.
-const STATUS_EVERY: Duration = Duration::from_secs(5);
+const STATUS_EVERY: Duration = Duration::from_secs(2);
 
 /// Runs the daemon until its source ends or it is told to stop.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
@@ -51,7 +50,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let passed_some = results.is_some();
     let listener: ListeningSocket = match results {
         Some(passed) => passed.into(),
-        None => socket::bind(&settings.socket, settings.socket_mode, Some(settings.socket_group))?,
+        None => socket::bind(&settings.socket_path()?, settings.socket_mode, Some(settings.socket_group))?,
     };
     let results_path = listener.address();
     let metrics_listener = match metrics_listener {
@@ -91,12 +90,13 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     notify::ready(&format!("serving {}, waiting for the first frame", settings.source));
     let parts = pipeline::Parts { model, supervisor, publisher, account: account.clone(), pulses, stop: stop.clone() };
     let running = pipeline::start(parts, options).context("the stages can't be started")?;
+    let mut status = Status::new(account.clone(), health.clone());
     let mut status_due = Instant::now() + STATUS_EVERY;
     while !stop.wait(watchdog.pause(status_due.saturating_duration_since(Instant::now()))) {
         watchdog.feed();
         if Instant::now() >= status_due {
             status_due += STATUS_EVERY;
-            notify::status(&status_line(&account, &health));
+            notify::status(&status.line());
         }
     }
     notify::stopping();
@@ -194,16 +194,4 @@ fn announce(settings: &Settings, model: &Model, results: &Path, metrics: Option<
     if let (true, Some(address)) = (view, metrics) {
         say(format!("view     http://{address}/"));
     }
-}
-
-fn status_line(account: &Account, health: &Health) -> String {
-    let summary = account.summary();
-    let state = match health.ready(monotonic_ns()) {
-        Ok(()) => "serving".to_owned(),
-        Err(reason) => reason.to_string(),
-    };
-    format!(
-        "{state}; captured {}, published {}, driver gaps {}",
-        summary.captured, summary.published, summary.driver_gaps
-    )
 }

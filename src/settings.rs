@@ -11,7 +11,7 @@ use crate::capture::{Request, SourceSpec, devices};
 use crate::config::{self, Config, ConfigError, Flip};
 use crate::model::SEARCH;
 use crate::prepare::PrepareOptions;
-use crate::publish::socket;
+use crate::publish::{SocketError, socket};
 
 /// Something is configured that can't be had, and waiting won't help: exit status 78, like a bad configuration.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +24,7 @@ pub struct RunArgs {
     /// The configuration [default: /etc/milad/milad.toml where it exists]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// v4l2:/dev/video0, v4l2:BY-ID-NAME, usb:VID:PID[:SERIAL], pipe:, clip:FILE.y4m, clip:FOLDER, scene:WORLD or card:
+    /// v4l2: (the first camera), v4l2:/dev/video0, v4l2:BY-ID-NAME, usb:VID:PID[:SERIAL], pipe:, clip:FILE.y4m, clip:FOLDER, scene:WORLD or card:
     #[arg(long)]
     pub source: Option<String>,
     /// A bundle's folder, or its name in ./models or /usr/share/milad/models
@@ -102,8 +102,8 @@ pub struct Settings {
     pub synchronous: bool,
     /// How the picture is turned.
     pub prepare: PrepareOptions,
-    /// The results socket.
-    pub socket: PathBuf,
+    /// The results socket's path, where one is configured; else [`Settings::socket_path`] finds one.
+    pub socket: Option<PathBuf>,
     /// The socket's permissions.
     pub socket_mode: u32,
     /// The group that owns the socket, where it exists.
@@ -131,10 +131,6 @@ impl Settings {
             format: config.camera.format.clone(),
             controls: config.camera.controls.clone(),
         };
-        let socket = match &config.results.socket {
-            Some(socket) => socket.clone(),
-            None => socket::default_path().map_err(|error| Refused(error.to_string()))?,
-        };
         Ok(Settings {
             source_was_chosen_here: config.camera.source.is_none(),
             // What can wait is answered frame by frame: its results should not depend on the machine's speed.
@@ -144,18 +140,27 @@ impl Settings {
             bundle,
             network_threads: config.threads.network.unwrap_or(1),
             prepare: prepare_options(config),
-            socket,
+            socket: config.results.socket.clone(),
             socket_mode: socket::MODE,
             socket_group: socket::GROUP,
         })
+    }
+
+    /// Where the results socket is to be bound. Not to be asked where a socket was passed: a service that writes nowhere has
+    /// no place of its own to find.
+    pub fn socket_path(&self) -> Result<PathBuf, SocketError> {
+        match &self.socket {
+            Some(socket) => Ok(socket.clone()),
+            None => socket::default_path(),
+        }
     }
 }
 
 /// The first camera; where there is none a rendered world, the one that the bundle is named after, or else the street.
 fn default_source(places: &Places, is_camera: impl Fn(&Path) -> bool, bundle: &str) -> String {
-    match places.nodes().into_iter().find(|path| is_camera(path)) {
-        Some(path) => format!("v4l2:{}", path.display()),
-        None => {
+    match places.first(is_camera) {
+        Ok(path) => format!("v4l2:{}", path.display()),
+        Err(_) => {
             let name = Path::new(bundle).file_name().and_then(|name| name.to_str());
             format!("scene:{}", name.and_then(|name| name.parse().ok()).unwrap_or(World::Street))
         }
@@ -224,7 +229,6 @@ mod tests {
             let mut config = Config::default();
             config.camera.source = Some(source.to_owned());
             config.model.bundle = Some("any".to_owned());
-            config.results.socket = Some("any".into());
             assert_eq!(Settings::resolve(&config).unwrap().synchronous, synchronous, "{source}");
             config.keyframe.synchronous = Some(!synchronous);
             assert_eq!(Settings::resolve(&config).unwrap().synchronous, !synchronous, "{source}: the user's word");

@@ -36,6 +36,8 @@ impl SourceSpec {
 /// How a camera is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CameraName {
+    /// Whichever is the first: `v4l2:`.
+    First,
     /// A device node, or a link to one: `v4l2:/dev/video0`.
     Path(PathBuf),
     /// A name in `/dev/v4l/by-id`: stays with the camera when numbers change.
@@ -163,8 +165,7 @@ pub struct SourceSpecError {
 }
 
 /// The kinds, as error messages list them.
-const KINDS: &str =
-    "v4l2:/dev/video0, v4l2:NAME (from /dev/v4l/by-id), usb:VID:PID[:SERIAL], pipe:, clip:PATH, scene:WORLD or card:";
+const KINDS: &str = "v4l2: (the first camera), v4l2:/dev/video0, v4l2:NAME (from /dev/v4l/by-id), usb:VID:PID[:SERIAL], pipe:, clip:PATH, scene:WORLD or card:";
 
 impl FromStr for SourceSpec {
     type Err = SourceSpecError;
@@ -200,7 +201,7 @@ fn parse(text: &str) -> Result<SourceSpec, String> {
 fn camera(rest: &str) -> Result<SourceSpec, String> {
     let number = rest.strip_prefix("video").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
     let name = match rest {
-        "" => return Err("names no camera; expected v4l2:/dev/video0 or a name from /dev/v4l/by-id".to_owned()),
+        "" => CameraName::First,
         _ if number => CameraName::Path(PathBuf::from("/dev").join(rest)),
         _ if rest.contains('/') => CameraName::Path(PathBuf::from(rest)),
         _ => CameraName::ById(rest.to_owned()),
@@ -344,6 +345,7 @@ impl fmt::Display for SourceSpec {
 impl fmt::Display for CameraName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            CameraName::First => f.write_str("v4l2:"),
             CameraName::Path(path) => write!(f, "v4l2:{}", path.display()),
             CameraName::ById(name) => write!(f, "v4l2:{name}"),
             CameraName::Usb(usb) => usb.fmt(f),
@@ -371,6 +373,7 @@ mod tests {
 
     #[test]
     fn each_kind_is_understood() {
+        assert_eq!(spec("v4l2:"), SourceSpec::Camera(CameraName::First));
         assert_eq!(spec("v4l2:/dev/video3"), SourceSpec::Camera(CameraName::Path("/dev/video3".into())));
         assert_eq!(spec("v4l2:video3"), SourceSpec::Camera(CameraName::Path("/dev/video3".into())));
         assert_eq!(spec("v4l2:usb-Cam-index0"), SourceSpec::Camera(CameraName::ById("usb-Cam-index0".into())));
@@ -393,7 +396,7 @@ mod tests {
     #[test]
     fn what_is_printed_is_understood_again() {
         let others = ["scene:street-shifted?seed=3&cuts=1", "card:"];
-        for text in ["v4l2:/dev/video0", "v4l2:usb-x", "usb:046d:0825:S", "pipe:", "clip:/a?b?rate=max&loop=1"]
+        for text in ["v4l2:", "v4l2:/dev/video0", "v4l2:usb-x", "usb:046d:0825:S", "pipe:", "clip:/a?b?rate=max&loop=1"]
             .iter()
             .chain(&others)
         {
@@ -408,7 +411,6 @@ mod tests {
             ("", "v4l2:/dev/video0"),
             ("/dev/video0", "v4l2:/dev/video0"),
             ("webcam:0", "usb:VID:PID"),
-            ("v4l2:", "/dev/v4l/by-id"),
             ("usb:46d", "lsusb"),
             ("usb:+46d:0825", "lsusb"),
             ("usb:046d:0825:", "empty"),

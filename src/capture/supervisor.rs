@@ -46,7 +46,7 @@ pub enum Event {
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// Pauses double up to this one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// The caller hears [`Event::Waiting`] at least this often.
+/// The caller hears [`Event::Waiting`] at least this often, and a camera that was gone is looked for.
 const BREATH: Duration = Duration::from_secs(1);
 /// A source that gave so many good frames, or was good for so long, works: its next loss is a new one. One that merely opens
 /// and fails again is waited for longer and longer.
@@ -73,6 +73,8 @@ enum State {
         at: Instant,
         pause: Duration,
         told: Option<String>,
+        /// Whether it was not even there at the last look.
+        absent: bool,
     },
     Up(Stream),
     Ended,
@@ -97,7 +99,7 @@ impl Supervisor {
     }
 
     fn with(spec: SourceSpec, request: Request, places: Places, open: Opener) -> Supervisor {
-        let state = State::Waiting { at: Instant::now(), pause: FIRST_PAUSE, told: None };
+        let state = State::Waiting { at: Instant::now(), pause: FIRST_PAUSE, told: None, absent: false };
         Supervisor { spec, request, places, open, identity: None, state, was_up: false }
     }
 
@@ -142,7 +144,7 @@ impl Supervisor {
                 Err(SourceError::Lost(reason)) => {
                     // Replacing the state closes the source: a driver can free the camera only then.
                     let (at, pause) = (Instant::now() + stream.pause, longer(stream.pause));
-                    self.state = State::Waiting { at, pause, told: Some(reason.clone()) };
+                    self.state = State::Waiting { at, pause, told: Some(reason.clone()), absent: false };
                     Event::Lost { reason }
                 }
             },
@@ -151,11 +153,33 @@ impl Supervisor {
                 if stop.wait(left.min(BREATH)) {
                     return Event::Stopped;
                 }
-                if left > BREATH {
+                if left > BREATH && !self.came_back() {
                     return Event::Waiting;
                 }
                 self.try_open(stop)
             }
+        }
+    }
+
+    /// Whether a camera that was not there is there now: that is no time to go on waiting. It may take a moment until it can be
+    /// opened; the pause after that is the first again.
+    fn came_back(&mut self) -> bool {
+        let there = self.is_there();
+        let State::Waiting { pause, absent, .. } = &mut self.state else { return false };
+        let came = *absent && there;
+        *absent = !there;
+        if came {
+            *pause = FIRST_PAUSE;
+        }
+        came
+    }
+
+    /// Whether there is a node for it; of sources that have none, nothing is known.
+    fn is_there(&self) -> bool {
+        match self.target() {
+            Ok(SourceSpec::Camera(name)) => self.places.locate(&name).is_ok_and(|path| path.exists()),
+            Ok(_) => true,
+            Err(_) => false,
         }
     }
 
@@ -187,7 +211,9 @@ impl Supervisor {
                 return Event::Unusable(reason);
             }
         };
-        let State::Waiting { at, pause, told } = &mut self.state else { return Event::Waiting };
+        let there = self.is_there();
+        let State::Waiting { at, pause, told, absent } = &mut self.state else { return Event::Waiting };
+        *absent = !there;
         *at = Instant::now() + *pause;
         *pause = longer(*pause);
         let first = told.is_none();
@@ -209,11 +235,15 @@ impl Supervisor {
         }
     }
 
-    /// Where the source is now: `/dev/videoN` is followed by what the camera behind it is, not by its number.
+    /// Where the source is now: `/dev/videoN`, or what was the first camera, is followed by what the camera behind it is, not by its number.
     fn target(&self) -> Result<SourceSpec, SourceError> {
         match (&self.spec, &self.identity) {
-            (SourceSpec::Camera(CameraName::Path(_)), Some(identity)) => {
+            (SourceSpec::Camera(CameraName::Path(_) | CameraName::First), Some(identity)) => {
                 Ok(SourceSpec::Camera(CameraName::Path(self.places.find_again(identity)?)))
+            }
+            // By its path, so that it is remembered.
+            (SourceSpec::Camera(name @ CameraName::First), None) => {
+                Ok(SourceSpec::Camera(CameraName::Path(self.places.locate(name)?)))
             }
             (spec, _) => Ok(spec.clone()),
         }

@@ -244,3 +244,21 @@ fn a_camera_that_sysfs_tells_of_late_is_known_from_its_first_frame() {
     assert_eq!(story(&mut supervisor, 1), ["up 2"]);
     assert_eq!(opened.lock().unwrap()[1], machine.node(2));
 }
+
+#[test]
+fn a_camera_that_comes_back_is_opened_without_waiting_out_the_pause() {
+    let machine = Machine::new("supervisor-back");
+    let (mut supervisor, _) = on(&machine, 0, |_| ());
+    let stop = Stop::new().unwrap();
+    let waiting = |absent| {
+        let at = Instant::now() + Duration::from_secs(3600);
+        State::Waiting { at, pause: LONGEST_PAUSE, told: None, absent }
+    };
+    supervisor.state = waiting(true);
+    assert!(matches!(supervisor.next(&stop), Event::Waiting));
+    std::fs::write(machine.node(0), "").unwrap();
+    assert!(matches!(supervisor.next(&stop), Event::Up(_)));
+    // One that was there all the time and can't be opened is waited for.
+    supervisor.state = waiting(false);
+    assert!(matches!(supervisor.next(&stop), Event::Waiting));
+}

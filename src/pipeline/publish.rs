@@ -18,7 +18,7 @@ use crate::clock::monotonic_ns;
 use crate::model::Spec;
 use crate::publish::{Digest, Server, camera_info, greeting};
 use crate::stop::Stop;
-use crate::telemetry::{Cause, Health, Stage};
+use crate::telemetry::{self, Cause, Health, Stage};
 
 /// What clients are told beside results.
 #[derive(Debug)]
@@ -262,11 +262,15 @@ impl PublishStage {
                     camera.format.height
                 );
                 desk.epoch = epoch;
+                let (name, format) = (&camera.name, &camera.format);
+                let told = format!("{name} ({} {}×{})", camera.format_name, format.width, format.height);
+                self.publisher.health.set_camera(telemetry::CameraState::Up(told));
                 self.greet(Some(&camera));
                 let camera = Some(camera_info(&camera, self.publisher.intrinsics));
                 CameraMessage { state: CameraState::Up, epoch, reason: None, camera }
             }
             Notice::CameraLost { reason, epoch } => {
+                self.publisher.health.set_camera(telemetry::CameraState::Lost(reason.clone()));
                 self.greet(None);
                 CameraMessage { state: CameraState::Lost, epoch, reason: Some(reason), camera: None }
             }

@@ -4,4 +4,5 @@ pub mod notify;
 pub mod reload;
 pub mod signals;
 pub mod sockets;
+pub mod status;
 pub mod watchdog;

@@ -3,12 +3,13 @@
 //! It never reports an old result as fresh: readiness is computed from times when it is asked for.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// No network in order takes this long for a frame, on the slowest board.
 const HANG: Duration = Duration::from_secs(60);
 
-/// What the pipeline last did; all in atomics, shared by `Arc`.
+/// What the pipeline last did; shared by `Arc`. Whatever changes with a frame is an atomic.
 #[derive(Debug)]
 pub struct Health {
     /// Times are `CLOCK_MONOTONIC` nanoseconds; 0: never.
@@ -17,6 +18,19 @@ pub struct Health {
     keyframe_ns: AtomicU64,
     frame_limit_ns: AtomicU64,
     keyframe_limit_ns: AtomicU64,
+    camera: Mutex<CameraState>,
+}
+
+/// Whether the source is there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum CameraState {
+    /// Nothing is known of it yet.
+    #[default]
+    Unknown,
+    /// It is there: its name, format and size.
+    Up(String),
+    /// It is not, and this is why.
+    Lost(String),
 }
 
 /// Why the daemon is not ready.
@@ -65,6 +79,7 @@ impl Health {
             keyframe_ns: AtomicU64::new(0),
             frame_limit_ns: AtomicU64::new(0),
             keyframe_limit_ns: AtomicU64::new(0),
+            camera: Mutex::new(CameraState::Unknown),
         };
         health.set_limits(frame_limit, keyframe_limit);
         health
@@ -90,6 +105,24 @@ impl Health {
     /// The keyframe in force was captured at this time.
     pub fn keyframe(&self, captured_ns: u64) {
         self.keyframe_ns.store(captured_ns, Relaxed);
+    }
+
+    /// The source came or went.
+    pub fn set_camera(&self, state: CameraState) {
+        *self.camera.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// Whether the source is there.
+    pub fn camera(&self) -> CameraState {
+        self.camera.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How old the keyframe in force is, in seconds; `None` before the first.
+    pub fn keyframe_age_s(&self, now_ns: u64) -> Option<f64> {
+        match self.keyframe_ns.load(Relaxed) {
+            0 => None,
+            captured_ns => Some(now_ns.saturating_sub(captured_ns) as f64 * 1e-9),
+        }
     }
 
     /// Whether the pipeline makes progress: waiting for a camera is progress too, a frame that nobody gets done is not.

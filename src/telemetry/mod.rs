@@ -13,6 +13,6 @@ mod registry;
 mod request;
 
 pub use self::families::{Cause, Stage};
-pub use self::health::{Health, NotReady};
+pub use self::health::{CameraState, Health, NotReady};
 pub use self::metrics::Metrics;
 pub use self::registry::Registry;

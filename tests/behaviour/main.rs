@@ -8,6 +8,7 @@ mod camera;
 mod clients;
 mod daemon;
 mod eval;
+mod manual;
 mod metrics;
 mod samples;
 mod scene;

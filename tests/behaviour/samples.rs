@@ -7,8 +7,10 @@ use milad::config::Config;
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/milad.toml");
 
 #[test]
-fn the_sample_configuration_as_it_stands_is_the_default() {
-    assert_eq!(Config::load(Path::new(PATH)).unwrap(), Config::default());
+fn the_sample_configuration_as_it_stands_waits_for_the_first_camera_and_is_the_default_else() {
+    let mut expected = Config::default();
+    expected.camera.source = Some("v4l2:".to_owned());
+    assert_eq!(Config::load(Path::new(PATH)).unwrap(), expected);
 }
 
 /// Examples stand behind a `#` without a space, prose behind one with a space.

@@ -101,3 +101,10 @@ def test_the_sockets_have_the_names_that_the_daemon_looks_for():
 def test_exit_78_is_not_tried_again(name):
     assert dict(settings(name))["RestartPreventExitStatus"] == "78"
     assert "EXIT_CODE: u8 = 78" in (SOURCES / "config.rs").read_text()
+
+
+def test_operations_say_what_to_do_about_every_metric():
+    series = set(re.findall(r"`((?:milad|process)_\w+?)(?:\{[\w,]+\})?`", (ROOT / "docs/METRICS.md").read_text()))
+    assert len(series) > 25
+    told = set(re.findall(r"`((?:milad|process)_\w+)`", (ROOT / "docs/OPERATIONS.md").read_text()))
+    assert series - told == set()

@@ -1,13 +1,14 @@
 //! Which node a camera's name stands for, and which camera stands behind a node.
 //!
 //! `/dev/videoN` is a number that the next boot or the next plug gives to another camera, so a camera is remembered by
-//! its link in `/dev/v4l/by-id` (made by udev) and by its USB ids in sysfs. Nothing here opens a camera.
+//! its link in `/dev/v4l/by-id` (made by udev) and by its USB ids in sysfs. Only the first
+//! camera's search opens nodes, to tell cameras from the rest.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::super::SourceError;
 use super::super::source_spec::{CameraName, UsbName};
+use super::super::{SourceError, devices};
 
 /// The folders to look in; others in tests.
 #[derive(Debug, Clone)]
@@ -56,6 +57,7 @@ impl Places {
     /// The node that `name` stands for now.
     pub fn locate(&self, name: &CameraName) -> Result<PathBuf, SourceError> {
         match name {
+            CameraName::First => self.first(devices::is_camera),
             CameraName::Path(path) => Ok(path.clone()),
             CameraName::ById(link) => {
                 let path = self.by_id.join(link);
@@ -80,6 +82,16 @@ impl Places {
                 }
             }
         }
+    }
+
+    /// The camera with the lowest number.
+    pub fn first(&self, is_camera: impl Fn(&Path) -> bool) -> Result<PathBuf, SourceError> {
+        self.nodes().into_iter().find(|path| is_camera(path)).ok_or_else(|| {
+            SourceError::Lost(format!(
+                "no camera in {}: plug one in, or see `milad devices` for what is there",
+                self.dev.display()
+            ))
+        })
     }
 
     /// What the camera behind `/dev/videoN` can be found again by. `None` for any other path (the user chose a name that

@@ -125,3 +125,16 @@ fn a_camera_without_link_or_usb_stays_where_it_is() {
     fs::write(machine.node(0), "").unwrap();
     assert_eq!(machine.places.identity(&machine.node(0)), None);
 }
+
+#[test]
+fn the_first_camera_is_the_one_with_the_lowest_number() {
+    let machine = Machine::new("first");
+    let first = |is_camera: fn(&Path) -> bool| machine.places.first(is_camera);
+    assert!(lost(first(|_| true)).contains("plug one in"));
+    for number in [10, 9, 2] {
+        fs::write(machine.node(number), "").unwrap();
+    }
+    assert_eq!(first(|_| true).unwrap(), machine.node(2));
+    assert_eq!(first(|path| !path.ends_with("video2")).unwrap(), machine.node(9));
+    assert!(lost(first(|_| false)).contains("milad devices"));
+}

@@ -1,0 +1,317 @@
+#!/usr/bin/env python3
+"""Judges what the board with systemd left behind: what dpkg, systemctl, the journal and plain nc said. Standard library only.
+
+    judge.py FOLDER      last line "N passed, N failed"; exit status 1 unless every test that should be there passed
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+# A test that vanishes must not go unnoticed: how many there are, kept by hand.
+EXPECTED_TESTS = 29
+OUT = Path(sys.argv[1])
+
+tests = []
+
+
+def test(check):
+    tests.append(check)
+    return check
+
+
+def text(name):
+    return (OUT / name).read_text(errors="replace")
+
+
+def state(name):
+    return dict(line.split("=", 1) for line in text(name).splitlines())
+
+
+def timed(name):
+    """A command's exit status and its seconds of guest time."""
+    status, before, after = text(name).split()
+    return int(status), float(after) - float(before)
+
+
+def messages(name):
+    """What a client was sent; its last line may be cut off."""
+    return [json.loads(line) for line in text(name).splitlines() if line.startswith("{") and line.endswith("}")]
+
+
+def results(name):
+    return [message for message in messages(name) if message["type"] == "result"]
+
+
+def metric(name, series):
+    found = re.search(rf"^{series} (\S+)", text(name), re.MULTILINE)
+    assert found, f"no {series} in {name}"
+    return float(found[1])
+
+
+def journal(name):
+    """Messages with their priorities."""
+    lines = [json.loads(line) for line in text(f"{name}/journal.json").splitlines()]
+    return [(int(line.get("PRIORITY", 6)), line["MESSAGE"]) for line in lines]
+
+
+@test
+def installing_asks_nothing_and_leaves_it_active_without_a_camera():
+    assert timed("install/dpkg")[0] == 0, text("install/dpkg.said")
+    assert state("install/state")["ActiveState"] == "active", text("install/state")
+    assert "waiting for the camera: no camera in /dev" in state("install/waiting")["StatusText"], text("install/waiting")
+    assert text("install/enabled").split() == ["enabled"] * 3
+
+
+@test
+def the_results_socket_is_for_its_group_alone():
+    mode, _, user, group = text("install/socket").split()[:4]
+    assert (mode, user, group) == ("srw-rw----", "root", "milad")
+
+
+@test
+def installing_again_is_no_fault():
+    assert timed("install/again")[0] == 0, text("install/again.said")
+
+
+@test
+def the_network_that_ships_answers_with_a_keyframe():
+    found = results("street/results")
+    assert any(result["keyframe"] for result in found), f"{len(found)} results, none with a keyframe"
+    hello = messages("street/results")[0]
+    assert hello["bundle"]["name"] == "street", hello
+
+
+@test
+def a_camera_that_comes_is_told_of_to_clients_who_were_there_before():
+    kinds = [(m["type"], m.get("state")) for m in messages("street/results")]
+    assert kinds[0] == ("hello", None) and ("camera", "up") in kinds, kinds[:5]
+
+
+@test
+def it_is_active_within_five_seconds():
+    status, seconds = timed("tiny/restart")
+    assert status == 0 and seconds <= 5, f"status {status} after {seconds:.2f} s"
+
+
+@test
+def without_a_camera_too():
+    status, seconds = timed("stop/start")
+    assert status == 0 and seconds <= 5, f"status {status} after {seconds:.2f} s"
+    assert state("stop/start.state")["ActiveState"] == "active"
+
+
+@test
+def the_status_tells_of_camera_rate_and_keyframe():
+    line = state("tiny/later")["StatusText"]
+    assert re.match(r"vivid.* \(\w+ 320×180\): \d+\.\d frames/s, keyframe \d+\.\d s old; captured \d+, published \d+", line), line
+
+
+@test
+def metrics_are_served_on_the_passed_socket():
+    assert metric("tiny/metrics", "milad_camera_up") == 1
+    assert metric("tiny/metrics", "milad_keyframe_interval_frames") == 5
+
+
+@test
+def a_camera_that_is_unplugged_is_told_lost_and_waited_for():
+    assert "waiting for the camera" in state("unplug/gone")["StatusText"], text("unplug/gone")
+    states = [m["state"] for m in messages("unplug/results") if m["type"] == "camera"]
+    assert states[:2] == ["lost", "up"], states
+    assert state("unplug/gone")["MainPID"] == state("unplug/there")["MainPID"], "the daemon was restarted"
+
+
+@test
+def results_are_back_within_two_seconds_of_its_return():
+    back, there = map(float, text("unplug/back").split())
+    assert there - back <= 2, f"{there - back:.2f} s"
+
+
+@test
+def a_driver_that_drops_out_is_back_within_two_seconds():
+    back, there = map(float, text("disconnect/back").split())
+    assert there - back <= 2.5, f"{there - back:.2f} s with the time for five results"
+
+
+@test
+def a_new_epoch_begins_with_every_return():
+    epochs = sorted({result["epoch"] for result in results("unplug/results")})
+    assert len(epochs) >= 3, epochs
+
+
+@test
+def a_killed_daemon_is_restarted_and_clients_connect_through_the_same_socket():
+    before, after = state("killed/before"), state("killed/after")
+    assert int(after["NRestarts"]) == int(before["NRestarts"]) + 1 and after["MainPID"] != before["MainPID"], after
+    # The client came while nobody was there to accept it.
+    assert messages("killed/results")[0]["type"] == "hello" and len(results("killed/results")) >= 5
+
+
+@test
+def a_stage_that_hangs_is_restarted_by_the_watchdog_and_the_journal_says_why():
+    before, after = state("hang/before"), state("hang/after")
+    assert int(after["NRestarts"]) == int(before["NRestarts"]) + 1 and after["MainPID"] != before["MainPID"], after
+    said = [words for priority, words in journal("hang") if priority <= 3 and "asking the service manager for a restart" in words]
+    assert len(said) == 1, said
+    assert re.search(r"stage \w+ has been at one piece of work|captured frames have been waiting for an answer", said[0]), said
+    assert any("atchdog" in words for _, words in journal("hang")), "no word of systemd's"
+    assert len(results("hang/results")) >= 5
+
+
+@test
+def a_bad_reload_fails_and_changes_nothing():
+    status, _ = timed("reload/bad")
+    assert status != 0
+    words = text("reload/journal")
+    assert "intervall" in words and "did you mean" in words, words
+
+
+@test
+def a_good_reload_names_what_was_applied():
+    status, _ = timed("reload/good")
+    assert status == 0, text("reload/good.said")
+    assert "keyframe.interval applied" in text("reload/journal")
+    assert metric("reload/metrics", "milad_keyframe_interval_frames") == 7
+    before, after = state("reload/before"), state("reload/after")
+    assert (before["MainPID"], before["NRestarts"]) == (after["MainPID"], after["NRestarts"])
+
+
+@test
+def it_stops_within_a_second_in_every_state():
+    for name in ("streaming", "waiting", "starting"):
+        status, seconds = timed(f"stop/{name}")
+        assert status == 0 and seconds <= 1, f"{name}: status {status} after {seconds:.2f} s"
+    assert state("stop/streaming.state")["Result"] == "success", text("stop/streaming.state")
+
+
+@test
+def users_outside_the_group_read_nothing():
+    assert "hello" not in text("group/stranger") and "ermission denied" in text("group/stranger"), text("group/stranger")
+    assert messages("group/member")[0]["type"] == "hello", "a member of the group must"
+
+
+@test
+def two_instances_have_their_own_cameras_sockets_metrics_and_configurations():
+    assert timed("two/start")[0] == 0, text("two/start.said")
+    greetings = [messages(f"two/cam{number}")[0] for number in (0, 1)]
+    assert all(len(results(f"two/cam{number}")) >= 10 for number in (0, 1))
+    for number in (0, 1):
+        assert metric(f"two/metrics{number}", "milad_keyframe_interval_frames") == 3 + number
+        assert metric(f"two/metrics{number}", "milad_frames_published_total") >= 9
+    pids = {state(f"two/state{number}")["MainPID"] for number in (0, 1)}
+    assert len(pids) == 2 and "0" not in pids
+    assert greetings[0]["type"] == "hello" and len(text("two/sockets").splitlines()) == 2
+
+
+def probes(name):
+    return dict(line.split(": ", 1) for line in text(f"probe/{name}").splitlines())
+
+
+# What a daemon in its place can do; everything else is refused.
+ALLOWED = {"write a file to its own /tmp", "open the camera"}
+
+
+@test
+def in_the_daemons_place_nothing_comes_through_but_the_camera():
+    inside = probes("inside")
+    tried = {what: said for what, said in inside.items() if said == "done" or said.startswith("refused")}
+    assert len(tried) >= 18, tried
+    assert {what for what, said in tried.items() if said == "done"} == ALLOWED, tried
+
+
+@test
+def without_the_unit_the_same_probes_come_through():
+    outside = probes("outside")
+    came = {what for what, said in outside.items() if said == "done"}
+    expected = {"open an internet socket", "write in /etc", "write in /usr", "write in /run", "see the process of another user",
+                "open /dev/kmsg", "read shadow", "mount", "open the camera", "write in /root", "write in /home"}
+    assert expected <= came, f"{sorted(expected - came)} in {outside}"
+
+
+@test
+def it_sees_no_devices_but_cameras_and_no_processes_but_its_own():
+    inside, everything = probes("inside"), text("probe/devices").split()
+    opened = [what for what, said in inside.items() if what.startswith("open /dev") and said == "done"]
+    assert not opened, opened
+    assert int(inside["processes"]) <= 6 and "mem" in everything, inside["processes"]
+
+
+def refused(name, *words):
+    """Ended with 78, was not tried again, and the journal says why in one line of its own."""
+    found = state(f"bad/{name}.state")
+    assert (found["ExecMainStatus"], found["NRestarts"], found["ActiveState"]) == ("78", "0", "failed"), (name, found)
+    lines = [line for line in text(f"bad/{name}.journal").splitlines() if all(word in line for word in words)]
+    assert len(lines) == 1, f"{name}: {text(f'bad/{name}.journal')}"
+
+
+@test
+def a_wrong_configuration_is_told_once_and_not_tried_again():
+    refused("configuration", "keyframe.interval", "is 0", "expected 1 to 10000")
+
+
+@test
+def a_socket_of_a_wrong_name_or_kind_is_refused():
+    refused("name", '"other"', "FileDescriptorName=")
+    refused("twice", "metrics", "expected a listening TCP socket")
+
+
+@test
+def a_bundle_that_can_t_be_read_is_refused_by_name():
+    refused("bundle", "/opt/closed", "ermission denied")
+
+
+@test
+def a_missing_group_is_named():
+    found = state("bad/group.state")
+    assert found["ActiveState"] == "active" and "video" in found["StatusText"], found
+    assert "ermission" in found["StatusText"] or "may not" in found["StatusText"], found
+
+
+@test
+def a_read_only_root_and_a_full_run_are_met():
+    assert state("bad/readonly.state")["ActiveState"] == "active", text("bad/readonly.journal")
+    assert text("bad/full").strip() == "1" and "No space left" in text("bad/full.said"), text("bad/full.said")
+
+
+@test
+def an_upgrade_keeps_the_configuration_and_purging_leaves_nothing():
+    assert "interval = 9" in text("removed/configuration"), text("removed/upgrade")
+    assert state("removed/upgraded")["ActiveState"] == "active"
+    assert timed("removed/remove")[0] == 0, text("removed/remove.said")
+    assert timed("removed/purge")[0] == 0, text("removed/purge.said")
+    before, after = (set(text(name).splitlines()) for name in ("before/files", "removed/files-purged"))
+    left = sorted(path for path in after - before if path not in MADE_BY_OTHERS)
+    assert not left, left
+    for name in ("passwd", "group"):
+        assert text(f"before/{name}") == text(f"removed/{name}"), f"/etc/{name} differs"
+    assert "is not installed" in text("removed/dpkg"), text("removed/dpkg")
+
+
+# What the system makes for itself when units are started for the first time, and the test's own folders.
+MADE_BY_OTHERS = {"/etc/passwd-", "/etc/group-", "/etc/gshadow-", "/etc/shadow-", "/opt", "/home", "/etc/.pwd.lock"}
+
+
+def main():
+    passed = failed = 0
+    for number, check in enumerate(tests, 1):
+        title = check.__name__.replace("_", " ")
+        try:
+            check()
+            passed += 1
+            print(f"ok {number} - {title}")
+        except Exception as error:  # whatever is missing or odd is a failure of this one test
+            failed += 1
+            print(f"not ok {number} - {title}\n    {type(error).__name__}: {error}")
+    if len(tests) != EXPECTED_TESTS:
+        failed += 1
+        print(f"not ok - {len(tests)} tests are defined, expected {EXPECTED_TESTS}")
+    if not (OUT / "finished").exists():
+        failed += 1
+        print("not ok - the board did not come to the end of its scenarios")
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
