@@ -7,7 +7,7 @@ use milad_scene::World;
 
 use crate::capture::source_spec::SourceSpecError;
 use crate::capture::v4l2::find::Places;
-use crate::capture::{Request, SourceSpec, devices};
+use crate::capture::{Request, SourceError, SourceSpec, devices};
 use crate::config::{self, Config, ConfigError, Flip};
 use crate::model::SEARCH;
 use crate::prepare::PrepareOptions;
@@ -157,10 +157,11 @@ impl Settings {
 }
 
 /// The first camera; where there is none a rendered world, the one that the bundle is named after, or else the street.
-fn default_source(places: &Places, is_camera: impl Fn(&Path) -> bool, bundle: &str) -> String {
+fn default_source(places: &Places, is_camera: impl Fn(&Path) -> Result<bool, SourceError>, bundle: &str) -> String {
     match places.first(is_camera) {
         Ok(path) => format!("v4l2:{}", path.display()),
-        Err(_) => {
+        Err(error) => {
+            log::info!("{error}");
             let name = Path::new(bundle).file_name().and_then(|name| name.to_str());
             format!("scene:{}", name.and_then(|name| name.parse().ok()).unwrap_or(World::Street))
         }
@@ -199,18 +200,19 @@ mod tests {
     #[test]
     fn the_first_camera_is_played_where_there_is_one_and_a_scene_elsewhere() {
         let machine = Machine::new("default-source");
-        let source = |is_camera: fn(&Path) -> bool| default_source(&machine.places, is_camera, "demo");
-        assert_eq!(source(|_| true), "scene:street");
+        let source =
+            |is_camera: fn(&Path) -> Result<bool, SourceError>| default_source(&machine.places, is_camera, "demo");
+        assert_eq!(source(|_| Ok(true)), "scene:street");
         for (number, port) in [(10, "1-1"), (9, "1-2"), (2, "1-3")] {
             machine.plug(number, port, CAM, None);
         }
-        assert_eq!(source(|_| true), format!("v4l2:{}", machine.node(2).display()));
+        assert_eq!(source(|_| Ok(true)), format!("v4l2:{}", machine.node(2).display()));
         // A webcam's second node has metadata, a board's first ones are codecs.
-        assert_eq!(source(|path| !path.ends_with("video2")), format!("v4l2:{}", machine.node(9).display()));
-        assert_eq!(source(|_| false), "scene:street");
+        assert_eq!(source(|path| Ok(!path.ends_with("video2"))), format!("v4l2:{}", machine.node(9).display()));
+        assert_eq!(source(|_| Ok(false)), "scene:street");
         assert_eq!(source(devices::is_camera), "scene:street", "plain files are no cameras");
         for (bundle, scene) in [("room", "scene:room"), ("models/room/", "scene:room"), ("attic", "scene:street")] {
-            assert_eq!(default_source(&machine.places, |_| false, bundle), scene, "{bundle}");
+            assert_eq!(default_source(&machine.places, |_| Ok(false), bundle), scene, "{bundle}");
         }
     }
 

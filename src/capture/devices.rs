@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::SourceError;
 use super::v4l2::controls;
 use super::v4l2::device::{Device, Kind};
 use super::v4l2::errors::CSI_ADVICE;
@@ -125,24 +126,20 @@ pub fn list(paths: &[PathBuf]) -> Vec<Node> {
     all.iter().map(|path| node(&places, path)).collect()
 }
 
-/// Whether `--source v4l2:` can stream from it. Looks only; a file that is no device is not even opened.
-pub fn is_camera(path: &Path) -> bool {
+/// Whether `--source v4l2:` can stream from it; an error where it can't be asked. Looks only; a file that is no device is not
+/// even opened.
+pub fn is_camera(path: &Path) -> Result<bool, SourceError> {
     let is_device = std::fs::metadata(path).is_ok_and(|found| found.file_type().is_char_device());
     if !is_device {
-        return false;
+        return Ok(false);
     }
-    match Device::open(path) {
-        Ok(device) => match device.kind {
-            Kind::Capture { buffer_type } => {
-                !Device::gives_sensor_data_only(&DriverMenu { fd: device.fd(), buffer_type }.formats())
-            }
-            Kind::NeedsLibcamera | Kind::Other(_) => false,
-        },
-        Err(error) => {
-            log::warn!("passed over: {error}");
-            false
+    let device = Device::open(path)?;
+    Ok(match device.kind {
+        Kind::Capture { buffer_type } => {
+            !Device::gives_sensor_data_only(&DriverMenu { fd: device.fd(), buffer_type }.formats())
         }
-    }
+        Kind::NeedsLibcamera | Kind::Other(_) => false,
+    })
 }
 
 /// The list for people, or one JSON array.

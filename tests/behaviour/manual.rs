@@ -44,8 +44,13 @@ fn page(command: &clap::Command, all: &clap::Command) -> String {
         table(&mut roff, "EXIT STATUS", &STATUS);
     }
     roff.control("SH", ["SEE ALSO"]);
-    let pages = all.get_subcommands().map(|command| format!("milad-{}", command.get_name()));
-    for name in ["milad".to_owned()].into_iter().chain(pages).filter(|name| name != command.get_name()) {
+    let pages = all.get_subcommands().map(clap::Command::get_name).filter(|name| *name != "help");
+    let pages = pages.map(|name| format!("milad-{name}"));
+    for name in ["milad".to_owned()]
+        .into_iter()
+        .chain(pages)
+        .filter(|name| name != command.get_display_name().unwrap_or("milad"))
+    {
         roff.text([bold(name), roman("(1)")]);
     }
     roff.to_writer(&mut out).unwrap();

@@ -24,7 +24,7 @@ pub fn opening(path: &Path, error: &io::Error) -> SourceError {
         // The rights of a fresh node are set by udev a moment after it appears, so this may heal.
         Some(libc::EACCES | libc::EPERM) => lost(format!(
             "no permission to read and write {path}; add the user to the group `video`, or under systemd state \
-             SupplementaryGroups=video and DeviceAllow=char-video4linux rw"
+             SupplementaryGroups=video and DeviceAllow=char-81 rw"
         )),
         Some(libc::EBUSY) => busy(&path.to_string()),
         Some(libc::EISDIR) => {

@@ -84,14 +84,23 @@ impl Places {
         }
     }
 
-    /// The camera with the lowest number.
-    pub fn first(&self, is_camera: impl Fn(&Path) -> bool) -> Result<PathBuf, SourceError> {
-        self.nodes().into_iter().find(|path| is_camera(path)).ok_or_else(|| {
-            SourceError::Lost(format!(
-                "no camera in {}: plug one in, or see `milad devices` for what is there",
-                self.dev.display()
-            ))
-        })
+    /// The camera with the lowest number. Where there is none, what could not be asked says why: it may be one.
+    pub fn first(&self, is_camera: impl Fn(&Path) -> Result<bool, SourceError>) -> Result<PathBuf, SourceError> {
+        let mut reason = None;
+        for path in self.nodes() {
+            match is_camera(&path) {
+                Ok(true) => return Ok(path),
+                Ok(false) => {}
+                Err(error) => reason = reason.or(Some(error)),
+            }
+        }
+        Err(SourceError::Lost(match reason {
+            Some(error) => error.to_string(),
+            None => {
+                let dev = self.dev.display();
+                format!("no camera in {dev}: plug one in, or see `milad devices` for what is there")
+            }
+        }))
     }
 
     /// What the camera behind `/dev/videoN` can be found again by. `None` for any other path (the user chose a name that

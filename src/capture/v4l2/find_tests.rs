@@ -129,12 +129,16 @@ fn a_camera_without_link_or_usb_stays_where_it_is() {
 #[test]
 fn the_first_camera_is_the_one_with_the_lowest_number() {
     let machine = Machine::new("first");
-    let first = |is_camera: fn(&Path) -> bool| machine.places.first(is_camera);
-    assert!(lost(first(|_| true)).contains("plug one in"));
+    let first = |is_camera: fn(&Path) -> Result<bool, SourceError>| machine.places.first(is_camera);
+    assert!(lost(first(|_| Ok(true))).contains("plug one in"));
     for number in [10, 9, 2] {
         fs::write(machine.node(number), "").unwrap();
     }
-    assert_eq!(first(|_| true).unwrap(), machine.node(2));
-    assert_eq!(first(|path| !path.ends_with("video2")).unwrap(), machine.node(9));
-    assert!(lost(first(|_| false)).contains("milad devices"));
+    assert_eq!(first(|_| Ok(true)).unwrap(), machine.node(2));
+    assert_eq!(first(|path| Ok(!path.ends_with("video2"))).unwrap(), machine.node(9));
+    assert!(lost(first(|_| Ok(false))).contains("milad devices"));
+    let closed = |path: &Path| Err(SourceError::Unusable(format!("no permission to read {}", path.display())));
+    assert!(
+        lost(machine.places.first(closed)).contains(&format!("no permission to read {}", machine.node(2).display()))
+    );
 }
