@@ -66,14 +66,17 @@ def test_every_way_of_propagation_exports_what_pytorch_computes():
     from oracle import session
 
     torch.manual_seed(3)
-    for changes in ({}, {"propagation": "flow"}, {"propagation": "concatenate"}, {"propagation": "none"}, {"keys": "slow"}, {"keyframes": 2}):
+    for changes in ({}, {"propagation": "flow"}, {"propagation": "concatenate"}, {"propagation": "none"}, {"keys": "slow"}, {"keyframes": 2}, {"attention": "task"}):
         sizes = config.FastSizes(**{"radius": 2, "channels": (16, 32), "hidden": 16, "query": 8} | changes)
         fast = FastNetwork(sizes, config.Sizes(channels=(16, 32, 32), blocks=(1, 1, 1), feature=16, trunk=16), STREET, 64, 128).eval()
-        torch.nn.init.normal_(fast.fusion.last.weight, std=0.3)
+        for _, way in fast.by_name():
+            torch.nn.init.normal_(way.fusion.last.weight, std=0.3)
         blocks.fold(fast)
         inputs = {"image": torch.randn(1, 3, 64, 128)} | {name: torch.rand_like(t) for name, t in fast.memory_inputs().items()}
-        if "value.shared" in inputs:
-            inputs["value.shared"][:, -2:] = coordinates(*fast.map)
+        for name in inputs:
+            if name.startswith("value."):
+                inputs[name][:, -2:] = coordinates(*fast.map)
+        if fast.remembers:
             inputs["valid"] = torch.ones_like(inputs["valid"])
         with torch.no_grad():
             expected = fast(inputs)

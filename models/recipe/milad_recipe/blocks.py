@@ -66,6 +66,20 @@ class Context(nn.Module):
         return x + self.expand(F.relu(self.squeeze(F.adaptive_avg_pool2d(x, 1))))
 
 
+class Gate(nn.Module):
+    """Squeeze and excitation: weighs the channels by what the whole picture says. Twice a sigmoid, so that it starts as nothing."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, channels // 4, 1)
+        self.expand = nn.Conv2d(channels // 4, channels, 1)
+        nn.init.zeros_(self.expand.weight)
+        nn.init.zeros_(self.expand.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (2 * torch.sigmoid(self.expand(F.relu(self.squeeze(F.adaptive_avg_pool2d(x, 1))))))
+
+
 class Heads(nn.Module):
     """From the stride-8 feature and what is seen at stride 4 to `task.*` at stride 4; the same in both networks, so that fast starts from slow's.
 
@@ -79,13 +93,15 @@ class Heads(nn.Module):
         self.trunk = ConvBn(fine, trunk)
         self.task = nn.ModuleDict({name: nn.Conv2d(trunk, channels, 1) for name, channels in outputs.items()})
 
-    def forward(self, feature: Tensor, fine: Tensor) -> dict[str, Tensor]:
+    def forward(self, feature: Tensor, fine: Tensor, only: str | None = None) -> dict[str, Tensor]:
+        """Of every task, or of one."""
+        tasks = [(name, head) for name, head in self.task.items() if only in (None, name)]
         if not self.training:
             h = self.trunk(F.relu(double(self.feature(feature)) + fine))
-            return {f"task.{name}": head(h) for name, head in self.task.items()}
+            return {f"task.{name}": head(h) for name, head in tasks}
         h = self.trunk(stepped(F.relu(stepped(double(self.feature(feature))) + stepped(fine))))
         h = stepped(h)
-        return {f"task.{name}": F.conv2d(h, stepped_rows(head.weight), head.bias) for name, head in self.task.items()}
+        return {f"task.{name}": F.conv2d(h, stepped_rows(head.weight), head.bias) for name, head in tasks}
 
 
 def stepped(x: Tensor) -> Tensor:

@@ -122,6 +122,8 @@ class FastSizes:
 
     propagation: str = "ila"
     """`ila`, or a rival: `flow`, `concatenate` (unaligned), `none` (the fast network alone)."""
+    attention: str = field(default="shared", metadata=LATER)
+    """`shared` by the tasks, or `task`: each has its own, on features that squeeze and excitation made its own."""
     channels: tuple[int, ...] = (48, 64)
     """At strides 8 and 16."""
     blocks: tuple[int, ...] = (1, 0)
@@ -256,6 +258,8 @@ def load(path: Path, changes: list[str] = ()) -> Config:
     unknown = [name for name in config.predict if name not in TASKS]
     if unknown or not config.predict:
         raise RecipeError(f"{path}: predict: expected some of {', '.join(TASKS)}, found {', '.join(unknown) or 'none'}; name those that the data has truth for")
+    if config.fast.sizes.attention not in ("shared", "task"):
+        raise RecipeError(f"{path}: fast.sizes.attention: expected shared or task, found {config.fast.sizes.attention!r}; write one of them")
     if config.world not in CLASSES:
         raise RecipeError(f"{path}: world: expected one of {', '.join(CLASSES)}, found {config.world!r}; name one of them")
     return config

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .blocks import Block, Context, ConvBn, Heads, double, fold, initialise
+from .blocks import Block, Context, ConvBn, Gate, Heads, double, fold, initialise
 from .config import FastSizes, Sizes
 from .propagation import Attention, propagation
 from .slow import STRIDE, Early, coordinates
@@ -67,8 +67,27 @@ class Fusion(nn.Module):
         return correction if brought is None else brought + correction
 
 
+class Way(nn.Module):
+    """What a task has for itself where attention is not shared: gates that make features its own, attention or a rival, and fusion."""
+
+    def __init__(self, sizes: FastSizes, own: int, feature: int, height: int, width: int):
+        super().__init__()
+        self.own, self.slow = Gate(own), Gate(feature)
+        self.propagation = propagation(sizes, own, feature, height, width)
+        self.fusion = fusion(sizes, own, feature, height, width)
+
+
+def fusion(sizes: FastSizes, own: int, feature: int, height: int, width: int) -> Fusion:
+    """As the configuration wants it."""
+    steered = sizes.motion and sizes.propagation in ("ila", "flow")
+    remembers = sizes.age and sizes.propagation != "none"
+    return Fusion(feature, own, sizes.hidden, sizes.keyframes, steered, remembers, height, width)
+
+
 class FastNetwork(nn.Module):
-    """`image` and memory → `task.*`, `next.key.shared`, `confidence`. `slow`: sizes of the slow network, `tasks`: channels by task."""
+    """`image` and memory → `task.*`, `next.key.*`, `confidence`. `slow`: sizes of the slow network, `tasks`: channels by task.
+
+    Memory is called `key.shared` and `value.shared`, or by task where each has an attention of its own."""
 
     def __init__(self, sizes: FastSizes, slow: Sizes, tasks: dict[str, int], height: int, width: int):
         super().__init__()
@@ -76,55 +95,99 @@ class FastNetwork(nn.Module):
         self.map = (height // STRIDE, width // STRIDE)
         own = sizes.channels[0]
         self.encoder = Encoder(sizes, slow.channels[0])
-        self.propagation = propagation(sizes, own, slow.feature, *self.map)
-        steered = sizes.motion and sizes.propagation in ("ila", "flow")
-        remembers = sizes.age and sizes.propagation != "none"
-        self.fusion = Fusion(slow.feature, own, sizes.hidden, sizes.keyframes, steered, remembers, *self.map)
+        if sizes.attention == "task":
+            self.ways = nn.ModuleDict({name: Way(sizes, own, slow.feature, *self.map) for name in tasks})
+        else:
+            self.propagation = propagation(sizes, own, slow.feature, *self.map)
+            self.fusion = fusion(sizes, own, slow.feature, *self.map)
         initialise(self)
         self.heads = Heads(slow.feature, slow.channels[0], slow.trunk, tasks)
         initialise(self.heads)
         self.early = fold(Early(slow)).requires_grad_(False)  # the slow network's, and stays so
-        nn.init.zeros_(self.fusion.last.weight)
-        if isinstance(self.propagation, Attention):
-            self.propagation.start()
+        for _, way in self.by_name():
+            nn.init.zeros_(way.fusion.last.weight)
+            if isinstance(way.propagation, Attention):
+                way.propagation.start()
+
+    def by_name(self) -> list[tuple[str, nn.Module]]:
+        """What holds `propagation` and `fusion`: itself as `shared`, or a way for each task."""
+        return list(self.ways.items()) if self.sizes.attention == "task" else [("shared", self)]
+
+    @property
+    def remembers(self) -> bool:
+        """Whether it has memory at all."""
+        return self.sizes.propagation != "none"
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether there are keys in the memory."""
+        return any(way.propagation is not None and way.propagation.has_keys for _, way in self.by_name())
 
     def look(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The fast feature f at stride 8, and what is seen at stride 4."""
         fine = self.early(image)
         return self.encoder(fine), fine
 
-    def answer(self, own: Tensor, fine: Tensor, key: Tensor | None, value: Tensor | None, valid: Tensor | None, age: Tensor | None):
-        """Outputs for frames that `look` saw as `own` and `fine`; key and value [B, T, C, H, W], valid and age [B, T].
+    def keys(self, own: Tensor) -> dict[str, Tensor]:
+        """Of the fast features of keyframes, `key.*`."""
+        return {f"key.{name}": way.propagation.key(_gated(way, "own", own)) for name, way in self.by_name()} if self.has_keys else {}
 
-        Also returns z, the fused feature."""
-        brought = offset = confidence = None
-        if self.propagation is not None:
-            brought, offset, confidence = self.propagation(own, key, value, valid)
-        z = self.fusion(brought, own, offset, confidence, age)
-        outputs = self.heads(z, fine)
-        if confidence is not None:
-            outputs["confidence"] = confidence
-        return outputs, z
+    def queries(self, own: Tensor) -> Tensor:
+        """One after the other."""
+        return torch.cat([way.propagation.query(_gated(way, "own", own)) for _, way in self.by_name()])
+
+    def remember(self, own: Tensor | None, value: Tensor) -> dict[str, Tensor]:
+        """What keyframes leave behind: of their fast features and of the slow network's value, [N, C, H, W] each."""
+        memory, places = {}, value[:, -2:]
+        for name, way in self.by_name():
+            feature = _gated(way, "slow", value[:, :-2])
+            memory[f"value.{name}"] = value if way is self else torch.cat([feature, places.to(feature.dtype)], 1)
+            if self.has_keys and self.sizes.keys == "slow":
+                memory[f"key.{name}"] = way.propagation.key(feature)
+        return memory | (self.keys(own) if own is not None and self.sizes.keys == "fast" else {})
+
+    def answer(self, own: Tensor, fine: Tensor, memory: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+        """Outputs for frames that `look` saw as `own` and `fine`; `key.*` and `value.*` [B, T, C, H, W], valid and age [B, T].
+
+        Also returns z, the fused feature; of several tasks one after the other."""
+        outputs, fused = {}, []
+        for name, way in self.by_name():
+            mine, brought, offset, confidence = _gated(way, "own", own), None, None, None
+            if way.propagation is not None:
+                brought, offset, confidence = way.propagation(mine, memory.get(f"key.{name}"), memory[f"value.{name}"], memory["valid"])
+            z = way.fusion(brought, mine, offset, confidence, memory.get("age"))
+            outputs |= self.heads(z, fine, None if way is self else name)
+            if confidence is not None:
+                outputs["confidence" if way is self else f"confidence.{name}"] = confidence
+            fused.append(z)
+        return outputs, fused[0] if len(fused) == 1 else torch.cat(fused)
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """By the names of docs/BUNDLE.md: one frame, memory [T, C, H, W]."""
         own, fine = self.look(inputs["image"])
-        exported = torch.onnx.is_in_onnx_export() and isinstance(self.propagation, Attention)
+        exported = torch.onnx.is_in_onnx_export() and self.sizes.propagation == "ila"
         memory = {
             name: tensor if exported and name != "age" else tensor.unsqueeze(0)  # the attention's node has no batch: memory goes straight in
             for name, tensor in inputs.items()
             if name != "image"
         }
-        outputs, _ = self.answer(own, fine, *(memory.get(name) for name in ("key.shared", "value.shared", "valid", "age")))
-        if self.propagation is not None and self.sizes.keys == "fast" and self.propagation.has_keys:
-            outputs["next.key.shared"] = self.propagation.key(own)
+        outputs, _ = self.answer(own, fine, memory)
+        if self.sizes.keys == "fast":
+            outputs |= {f"next.{name}": key for name, key in self.keys(own).items()}
         return outputs
 
     def memory_inputs(self) -> dict[str, Tensor]:
         """Examples of the inputs other than `image`."""
-        if self.propagation is None:
+        if not self.remembers:
             return {}
-        t = self.sizes.keyframes
-        inputs = {"key.shared": torch.zeros(t, self.sizes.query, *self.map)} if self.propagation.has_keys else {}
-        inputs |= {"value.shared": torch.zeros(t, self.feature + 2, *self.map), "valid": torch.ones(t)}
-        return inputs | ({"age": torch.ones(t)} if self.fusion.age is not None else {})
+        t, inputs = self.sizes.keyframes, {}
+        for name, _ in self.by_name():
+            if self.has_keys:
+                inputs[f"key.{name}"] = torch.zeros(t, self.sizes.query, *self.map)
+            inputs[f"value.{name}"] = torch.zeros(t, self.feature + 2, *self.map)
+        return inputs | {"valid": torch.ones(t)} | ({"age": torch.ones(t)} if self.sizes.age else {})
+
+
+def _gated(way: nn.Module, gate: str, feature: Tensor) -> Tensor:
+    """A feature made the task's own; as it is where all tasks share it."""
+    return getattr(way, gate)(feature) if isinstance(way, Way) else feature

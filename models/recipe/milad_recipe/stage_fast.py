@@ -114,22 +114,21 @@ def forward(config: Config, net: FastNetwork, teacher: Teacher, batch: Pairs, dr
     keyframes, frames = batch.keyframes.to(where), batch.frames.to(where)
     t, now = settings.sizes.keyframes, len(frames)
     own, fine = net.look(torch.cat([frames, keyframes]) if settings.sizes.keys == "fast" else frames)
-    value = key = valid = age = None
-    if net.propagation is not None:
-        value = teacher.value(keyframes)
-        if net.propagation.has_keys:
-            key = net.propagation.key(own[now:] if settings.sizes.keys == "fast" else value[:, :-2])
-        value, key = (x if x is None else x.unflatten(0, (-1, t)).repeat_interleave(each, 0) for x in (value, key))
+    memory = {}
+    if net.remembers:
+        memory = net.remember(own[now:], teacher.value(keyframes))
+        memory = {name: x.unflatten(0, (-1, t)).repeat_interleave(each, 0) for name, x in memory.items()}
         age = batch.age.masked_fill(dropped[:, None], -1.0).to(where)
-        valid = (age >= 0).float()
-    outputs, fused = net.answer(own[:now], fine[:now], key, value, valid, age)
+        memory |= {"age": age, "valid": (age >= 0).float()}
+    outputs, fused = net.answer(own[:now], fine[:now], memory)
     losses = {}
     if settings.losses.feature or game is not None and settings.adversary.on == "fused":
-        target = teacher.value(frames)[:, :-2].float()
+        target = teacher.value(frames)[:, :-2].float().repeat(len(fused) // now, 1, 1, 1)
         if settings.losses.feature:
             losses["feature"] = settings.losses.feature * F.smooth_l1_loss(fused.float(), target)
         if game is not None and settings.adversary.on == "fused":
             losses["adversary"] = game.loss(target, fused, share)
     if game is not None and settings.adversary.on == "projected":
-        losses["adversary"] = game.loss(key.flatten(0, 1), net.propagation.query(own[:now]), share)
+        keys = torch.cat([x for name, x in memory.items() if name.startswith("key.")])
+        losses["adversary"] = game.loss(keys.flatten(0, 1), net.queries(own[:now]), share)
     return outputs, losses

@@ -1,6 +1,6 @@
 """Stage quantise-fast: the trained fast network as an ONNX file, and in int8. Attention, motion and age stay float.
 
-Where the slow network gives the keys, its files are written anew with the projection that this stage's network learned for them.
+Where the slow network gives the keys, or values of each task's own, its files are written anew with what the fast stage learned for them.
 """
 
 from pathlib import Path
@@ -17,20 +17,29 @@ from .equalise import equalise
 from .fast import FastNetwork
 from .progress import Bar
 
-FLOAT_PARTS = ("fusion.motion.weight", "fusion.moments.weight", "fusion.age.weight")
 
+class SlowWithMemory(nn.Module):
+    """The slow network with what the fast stage learned behind it: key projections, gates that make values a task's own."""
 
-class SlowWithKeys(nn.Module):
-    """The slow network with the attention's key projection behind it."""
-
-    def __init__(self, slow: nn.Module, key: nn.Module):
+    def __init__(self, slow: nn.Module, fast: FastNetwork):
         super().__init__()
-        self.slow, self.key = slow, key
+        self.slow, self.fast = slow, fast
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         outputs = self.slow(inputs)
-        outputs["key.shared"] = self.key(outputs["value.shared"][:, :-2])
-        return outputs
+        return outputs | self.fast.remember(None, outputs.pop("value.shared"))
+
+
+def own_slow(config: Config) -> bool:
+    """Whether the fast stage learned something that runs in the slow network."""
+    sizes = config.fast.sizes
+    return sizes.propagation != "none" and (sizes.attention == "task" or sizes.keys == "slow")
+
+
+def float_parts(network: FastNetwork) -> tuple[str, ...]:
+    """Where things moved, and ages: their numbers need more than 8 bits."""
+    ways = [f"ways.{name}." if way is not network else "" for name, way in network.by_name()]
+    return tuple(f"{way}fusion.{part}.weight" for way in ways for part in ("motion", "moments", "age"))
 
 
 def run(config: Config, work: Path) -> None:
@@ -38,15 +47,14 @@ def run(config: Config, work: Path) -> None:
     bar = Bar("quantise-fast")
     network = fold(stage_fast.trained(config, work))
     folder = stage_fast.folder(work)
-    if network.propagation is not None and network.propagation.has_keys and config.fast.sizes.keys == "slow":
-        with_keys = SlowWithKeys(fold(stage_slow.trained(config, work)), network.propagation.key)
-        stage_quantise_slow.write(config, work, with_keys, folder)
+    if own_slow(config):
+        stage_quantise_slow.write(config, work, SlowWithMemory(fold(stage_slow.trained(config, work)), network), folder)
     image = {"image": torch.zeros(1, 3, config.height, config.width)}
     files = {"fast-float": export.export(network, image | network.memory_inputs(), "fast")}
     bar.show(0.3, "calibrating")
     clips = list(stage_data.opened(config, work, config.data.train).values())
     drawn, outputs = list(samples(config, work, network, clips)), stage_quantise_slow.open_outputs(config)
-    files["fast-int8"] = quantise.quantise(equalise(files["fast-float"], drawn), drawn, "fast", FLOAT_PARTS, outputs)
+    files["fast-int8"] = quantise.quantise(equalise(files["fast-float"], drawn), drawn, "fast", float_parts(network), outputs)
     for name, data in files.items():
         checkpoint.write(folder / f"{name}.onnx", lambda partial, data=data: partial.write_bytes(data))
     bar.show(1.0, ", ".join(f"{name} {len(data) / 1e6:.2f} MB" for name, data in files.items()), last=True)
@@ -55,7 +63,7 @@ def run(config: Config, work: Path) -> None:
 def slow_file(config: Config, work: Path, kind: str) -> Path:
     """The slow network's file that goes with the fast one; `kind` is `float` or `int8`."""
     own = stage_fast.folder(work) / f"slow-{kind}.onnx"
-    return own if config.fast.sizes.keys == "slow" and own.is_file() else stage_slow.folder(work) / f"slow-{kind}.onnx"
+    return own if own_slow(config) and own.is_file() else stage_slow.folder(work) / f"slow-{kind}.onnx"
 
 
 @torch.no_grad()
@@ -76,18 +84,20 @@ def samples(config: Config, work: Path, network: FastNetwork, clips: list[Clip])
         if "age" in memory:
             memory["age"] = np.full_like(memory["age"], -1)
         if count % 8 and empty:
-            memory["value.shared"] = memory["value.shared"].copy()
-            memory["value.shared"][0] = slow.run(["value.shared"], {"image": then})[0][0]
+            left = _left(network, slow, then)
+            for name, found in left.items():
+                memory[name] = memory[name].copy()
+                memory[name][0] = found
             memory["valid"] = np.eye(1, len(memory["valid"]), dtype=np.float32)[0]
             if "age" in memory:
                 memory["age"][0] = age
-            if "key.shared" in memory:
-                memory["key.shared"] = memory["key.shared"].copy()
-                memory["key.shared"][0] = _key(network, slow, then)
         yield {"image": now} | memory
 
 
-def _key(network: FastNetwork, slow, image: np.ndarray) -> np.ndarray:
-    if network.sizes.keys == "slow":
-        return slow.run(["key.shared"], {"image": image})[0][0]
-    return network.propagation.key(network.look(torch.from_numpy(image))[0])[0].numpy()
+def _left(network: FastNetwork, slow, image: np.ndarray) -> dict[str, np.ndarray]:
+    """What a keyframe leaves behind, by name."""
+    names = [output.name for output in slow.get_outputs() if not output.name.startswith("task.")]
+    found = dict(zip(names, (array[0] for array in slow.run(names, {"image": image}))))
+    if network.sizes.keys == "fast":
+        found |= {name: key[0].numpy() for name, key in network.keys(network.look(torch.from_numpy(image))[0]).items()}
+    return found

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 
 from . import checkpoint, export, quantise, stage_data, stage_slow
@@ -13,10 +14,6 @@ from .data import Clip, Reader
 from .equalise import equalise
 from .progress import Bar
 from .validation import Scores, judged as frames_of
-
-FLOAT_PARTS = ("value.shared",)
-"""The coordinates beside the feature need more than the feature's scale."""
-
 
 def run(config: Config, work: Path) -> None:
     """Writes slow-float.onnx, slow-int8.onnx and quantised.json."""
@@ -31,7 +28,7 @@ def write(config: Config, work: Path, network: torch.nn.Module, folder: Path) ->
     bar.show(0.2, "calibrating")
     train = list(stage_data.opened(config, work, config.data.train).values())
     drawn = list(samples(config, train))
-    files["slow-int8"] = quantise.quantise(equalise(files["slow-float"], drawn), drawn, "slow", FLOAT_PARTS, open_outputs(config))
+    files["slow-int8"] = quantise.quantise(equalise(files["slow-float"], drawn), drawn, "slow", float_parts(files["slow-float"]), open_outputs(config))
     for name, data in files.items():
         checkpoint.write(folder / f"{name}.onnx", lambda partial, data=data: partial.write_bytes(data))
     bar.show(0.6, "judging")
@@ -39,6 +36,11 @@ def write(config: Config, work: Path, network: torch.nn.Module, folder: Path) ->
     found = {name: judged(data, tune, config) for name, data in files.items()}
     checkpoint.write(folder / "quantised.json", lambda partial: partial.write_text(json.dumps(found, indent=1) + "\n"))
     bar.show(1.0, ", ".join(f"{name} {figures.get('miou')} mIoU" for name, figures in found.items()), last=True)
+
+
+def float_parts(model: bytes) -> tuple[str, ...]:
+    """Values: the coordinates beside the feature need more than the feature's scale."""
+    return tuple(output.name for output in onnx.load_from_string(model).graph.output if output.name.startswith("value."))
 
 
 def open_outputs(config: Config) -> tuple[str, ...]:

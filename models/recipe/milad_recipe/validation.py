@@ -105,12 +105,10 @@ def _keyframes(clip: Clip, age: int) -> list[int]:
 def _answer(network, teacher, now: Tensor, then: Tensor, age: Tensor) -> dict[str, Tensor]:
     """With one keyframe; further ones that a network could take are missing."""
     own, fine = network.look(now)
-    if network.propagation is None:
-        return network.answer(own, fine, None, None, None, None)[0]
+    if not network.remembers:
+        return network.answer(own, fine, {})[0]
     t = network.sizes.keyframes
-    value, key = teacher.value(then), None
-    if network.propagation.has_keys:
-        key = network.propagation.key(network.look(then)[0] if network.sizes.keys == "fast" else value[:, :-2])
-    value, key = (x if x is None else x.unsqueeze(1).expand(-1, t, -1, -1, -1) for x in (value, key))
+    memory = network.remember(network.look(then)[0] if network.sizes.keys == "fast" else None, teacher.value(then))
+    memory = {name: x.unsqueeze(1).expand(-1, t, -1, -1, -1) for name, x in memory.items()}
     ages = torch.cat([age[:, None], age.new_full((len(age), t - 1), -1.0)], 1)
-    return network.answer(own, fine, key, value, (ages >= 0).float(), ages)[0]
+    return network.answer(own, fine, memory | {"age": ages, "valid": (ages >= 0).float()})[0]
