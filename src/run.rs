@@ -45,6 +45,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let health = Arc::new(Health::default());
     let interval = Arc::new(AtomicU32::new(config.keyframe.interval.unwrap_or(model.spec.keyframe_interval)));
     metrics.model_info(&model.spec.name, &model.spec.sha256);
+    metrics.float_nodes(model.report.float_nodes.len());
     metrics.keyframe_interval(interval.load(Ordering::Relaxed));
 
     let passed_some = results.is_some();
@@ -117,6 +118,9 @@ fn log_model(model: &Model) {
         spec.trained_on,
         networks(report)
     );
+    for node in &report.float_nodes {
+        log::info!("in float though quantised: {node}");
+    }
 }
 
 /// The networks in one line: what they cost, and what could be better.
@@ -124,7 +128,7 @@ pub fn networks(report: &LoadReport) -> String {
     let mmac = |macs: u64| macs as f64 * 1e-6;
     let float = match report.float_nodes.len() {
         0 => String::new(),
-        count => format!("; {count} quantised nodes run in float, see `milad bench`"),
+        count => format!("; {count} quantised nodes run in float"),
     };
     format!(
         "slow {:.1} MMAC, fast {:.1} MMAC (attention {:.1}, kernel {}), {:.1} MMAC of them in integers (kernel {}), loaded in {} ms{float}",

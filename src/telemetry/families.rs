@@ -125,6 +125,7 @@ families! {
     KEYFRAMES "milad_keyframes_total" Counter, None, "Keyframes that the slow network finished.";
     KEYFRAMES_FAILED "milad_keyframes_failed_total" Counter, None, "Keyframes on which the slow network failed.";
     INTERVAL "milad_keyframe_interval_frames" Gauge, None, "Frames from keyframe to keyframe in force.";
+    FLOAT_NODES "milad_model_float_nodes" Gauge, None, "Operators of the bundle in force that run in float though they are quantised; `milad bench` names them.";
     RELOADS "milad_reloads_total" Counter, Reload, "Configuration reloads, by result.";
 }
 

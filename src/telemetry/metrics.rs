@@ -36,6 +36,7 @@ struct Handles {
     keyframes: Counter,
     keyframes_failed: Counter,
     interval: Gauge,
+    float_nodes: Gauge,
     reloads: [Counter; 2],
     model: Mutex<String>,
 }
@@ -81,6 +82,7 @@ impl Metrics {
             keyframes: counter(families::KEYFRAMES, &[]),
             keyframes_failed: counter(families::KEYFRAMES_FAILED, &[]),
             interval: gauge(families::INTERVAL),
+            float_nodes: gauge(families::FLOAT_NODES),
             reloads: ["applied", "refused"].map(|result| counter(families::RELOADS, &[("result", result)])),
             model: Mutex::new(String::new()),
             registry,
@@ -197,6 +199,11 @@ impl Metrics {
         if applied { ok } else { refused }.increment(1);
     }
 
+    /// So many quantised operators of the networks in force run in float.
+    pub fn float_nodes(&self, count: usize) {
+        self.0.float_nodes.set(count as f64);
+    }
+
     /// These networks are in force.
     pub fn model_info(&self, name: &str, sha256: &str) {
         let labels = format!("name=\"{}\",sha256=\"{}\"", Escaped(name), Escaped(sha256));
@@ -260,6 +267,7 @@ mod tests {
             (|m| m.client_expelled(), "milad_client_expulsions_total", "1"),
             (|m| m.client_lost(4), "milad_client_messages_lost_total", "4"),
             (|m| m.keyframe_interval(5), "milad_keyframe_interval_frames", "5"),
+            (|m| m.float_nodes(3), "milad_model_float_nodes", "3"),
             (|m| m.keyframe_done(), "milad_keyframes_total", "1"),
             (|m| m.keyframe_failed(), "milad_keyframes_failed_total", "1"),
             (|m| m.reload(true), "milad_reloads_total{result=\"applied\"}", "1"),

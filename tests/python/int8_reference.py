@@ -33,8 +33,20 @@ def dequantise(codes, q):
     return (codes.astype(np.int32) - q[1]).astype(F) * F(q[0])
 
 
-def conv(x, qx, weights, scales, bias, qy, *, stride=(1, 1), pads=(0, 0, 0, 0), dilation=(1, 1), groups=1, low=0, high=255):
-    """Sums in int64, checked to fit int32; the factor sx·sw/sy in float32 from left to right."""
+def conv(x, qx, weights, scales, bias, qy, *, low=0, high=255, **geometry):
+    """The factor sx·sw/sy in float32 from left to right."""
+    factor = F(qx[0]) * scales.astype(F) / F(qy[0])
+    return _codes(_sums(x, qx, weights, bias, **geometry).astype(F) * factor[:, None, None], qy[1], low, high)
+
+
+def conv_real(x, qx, weights, scales, bias, *, low=-np.inf, high=np.inf, **geometry):
+    """A convolution whose output is not quantised: float32."""
+    factor = F(qx[0]) * scales.astype(F)
+    return np.clip(_sums(x, qx, weights, bias, **geometry).astype(F) * factor[:, None, None], F(low), F(high))
+
+
+def _sums(x, qx, weights, bias, *, stride=(1, 1), pads=(0, 0, 0, 0), dilation=(1, 1), groups=1):
+    """In int64, checked to fit int32."""
     outputs, per_group, rows, columns = weights.shape
     top, left, bottom, right = pads
     x = np.pad(x.astype(np.int64) - qx[1], ((0, 0), (top, bottom), (left, right)))
@@ -49,8 +61,7 @@ def conv(x, qx, weights, scales, bias, qy, *, stride=(1, 1), pads=(0, 0, 0, 0), 
                 part = x[first : first + per_group, y : y + stride[0] * (height - 1) + 1 : stride[0], z : z + stride[1] * (width - 1) + 1 : stride[1]]
                 sums[output] += np.tensordot(weights[output, :, i, j].astype(np.int64), part, 1)
     assert np.abs(sums).max() < 2**31
-    factor = F(qx[0]) * scales.astype(F) / F(qy[0])
-    return _codes(sums.astype(np.int32).astype(F) * factor[:, None, None], qy[1], low, high)
+    return sums.astype(np.int32)
 
 
 def add(a, qa, b, qb, qy):

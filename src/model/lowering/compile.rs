@@ -67,7 +67,7 @@ pub(crate) struct Run {
     pub macs: u64,
     pub action: Action,
     pub inputs: Vec<usize>,
-    /// A map; of no meaning for [`Action::Leave`].
+    /// A map; of no meaning for [`Action::Leave`] and [`Action::Real`].
     pub output: usize,
 }
 
@@ -80,6 +80,8 @@ pub(crate) enum Action {
     Leave(usize),
     /// With the addition that follows, where there is a second input.
     Conv(Box<Conv>),
+    /// Its sums go out as numbers, as output number ….
+    Real(Box<Conv>, usize),
     Lookup(Lookup),
     Add(Add),
     Multiply(Multiply),
@@ -113,9 +115,18 @@ pub(crate) fn make(kernel: Kernel, values: &[Value], step: &Step, add: Option<&S
     let action = match &step.operation {
         Operation::Conv(conv) => {
             let residual = add.map(|add| residual(values, step, add).ok_or_else(missing)).transpose()?;
-            let made = Conv::new(kernel, &specification(conv, first, output, step, residual))?;
+            let [low, high] = step.clamp;
+            let codes = Output::Codes { quantisation: output.quantisation, low, high, residual };
+            let made = Conv::new(kernel, &specification(conv, first, output, codes))?;
             let (kernel, bytes) = (made.kernel(), made.bytes());
             return Ok((Action::Conv(Box::new(made)), Some(kernel), bytes));
+        }
+        Operation::Real(conv, [low, high]) => {
+            let real = Output::Real { low: *low, high: *high };
+            let made = Conv::new(kernel, &specification(conv, first, output, real))?;
+            let (kernel, bytes) = (made.kernel(), made.bytes());
+            // Where it goes is known when the region's outputs are.
+            return Ok((Action::Real(Box::new(made), usize::MAX), Some(kernel), bytes));
         }
         Operation::Table(table) => Action::Lookup(Lookup::new(kernel, **table)?),
         Operation::Add => {
@@ -155,13 +166,7 @@ pub(crate) fn make(kernel: Kernel, values: &[Value], step: &Step, add: Option<&S
     Ok((action, None, 0))
 }
 
-fn specification<'a>(
-    conv: &'a Convolution,
-    input: &Value,
-    output: &Value,
-    step: &Step,
-    residual: Option<milad_kernels::int8::Residual>,
-) -> ConvSpec<'a> {
+fn specification<'a>(conv: &'a Convolution, input: &Value, output: &Value, result: Output) -> ConvSpec<'a> {
     let window = &conv.window;
     ConvSpec {
         input_channels: input.channels,
@@ -175,7 +180,7 @@ fn specification<'a>(
         weights: &conv.weights,
         weight_scales: &conv.scales,
         bias: Some(&conv.bias),
-        output: Output::Codes { quantisation: output.quantisation, low: step.clamp[0], high: step.clamp[1], residual },
+        output: result,
     }
 }
 
@@ -227,7 +232,7 @@ pub(crate) fn compile(kernel: Kernel, region: &Region) -> Result<Compiled, Unsui
             Some(conv) => (make(kernel, &region.values, conv, Some(step)), conv.inputs.clone()),
             None => (make(kernel, &region.values, step, None), step.inputs.clone()),
         };
-        let (action, kernel, bytes) = made.map_err(unsuited)?;
+        let (mut action, kernel, bytes) = made.map_err(unsuited)?;
         reads.extend(fusion.map(|fusion| fusion.other));
         for (number, port) in inputs.iter().enumerate().filter(|(_, port)| reads.contains(&port.map)) {
             if let Some(seen) = entered.get_mut(port.map).filter(|seen| !**seen) {
@@ -241,6 +246,12 @@ pub(crate) fn compile(kernel: Kernel, region: &Region) -> Result<Compiled, Unsui
         let word = conv.map_or(step.operation.word(), |conv| conv.operation.word());
         let macs = conv.map_or(step.macs, |conv| conv.macs);
         weight_bytes += bytes;
+        if let Action::Real(_, to) = &mut action {
+            let port = outputs.iter().position(|port| port.map == step.output);
+            *to = port.ok_or_else(|| unsuited(Error::Shape("numbers that nothing reads".into())))?;
+            runs.push(Run { name, word, kernel, macs, action, inputs: reads, output: usize::MAX });
+            continue;
+        }
         runs.push(Run { name, word, kernel, macs, action, inputs: reads, output: step.output });
         for (number, port) in outputs.iter().enumerate().filter(|(_, port)| port.map == step.output) {
             runs.push(edge_run("dequantise", &port.tensor, Action::Leave(number), port.map));

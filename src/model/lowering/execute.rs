@@ -60,10 +60,15 @@ pub(crate) fn execute(
 ) -> Result<(), Error> {
     for (index, run) in region.runs.iter().enumerate() {
         match &run.action {
-            Action::Leave(number) => {
+            Action::Leave(number) | Action::Real(_, number) => {
                 let map = run.inputs.first().and_then(|&map| region.maps.get(map)).ok_or_else(missing)?;
                 let around = Around { before: &arena.0, gap: arena.0.len()..arena.0.len(), after: &[] };
-                leave(map, around.bytes(map, incoming)?, outgoing.get_mut(*number).ok_or_else(missing)?)?;
+                let plane = Plane::new(map.layout, around.bytes(map, incoming)?)?;
+                match (&run.action, outgoing.get_mut(*number).ok_or_else(missing)?) {
+                    (Action::Real(conv, _), Outgoing::Float(numbers)) => conv.run_real(plane, numbers)?,
+                    (Action::Real(..), _) => return Err(missing()),
+                    (_, to) => leave(map, plane, to)?,
+                }
             }
             _ => step(region, run, &mut arena.0, incoming)?,
         }
@@ -118,7 +123,7 @@ fn step(region: &Compiled, run: &Run, arena: &mut [u8], incoming: &[Incoming]) -
     }
     match &run.action {
         Action::Enter(number) => enter(map, *incoming.get(*number).ok_or_else(missing)?, &mut output),
-        Action::Leave(_) => Ok(()),
+        Action::Leave(_) | Action::Real(..) => Ok(()),
         Action::Concat(parts) => {
             for (index, (lookup, layout)) in parts.iter().enumerate() {
                 lookup.run(read(index)?, &mut PlaneMut::new(*layout, own)?)?;
@@ -217,15 +222,10 @@ fn scatter<T>(plane: Plane, to: &mut [T], value: impl Fn(u8) -> T) -> Result<(),
     Ok(())
 }
 
-fn leave(map: &Map, bytes: &[u8], outgoing: &mut Outgoing) -> Result<(), Error> {
-    let plane = Plane::new(map.layout, bytes)?;
+fn leave(map: &Map, plane: Plane, outgoing: &mut Outgoing) -> Result<(), Error> {
     match outgoing {
         Outgoing::Float(numbers) => dequantise(Kernel::selected(), map.quantisation, plane, numbers),
-        Outgoing::Plane(to) if to.len() == bytes.len() => {
-            to.copy_from_slice(bytes);
-            Ok(())
-        }
-        Outgoing::Plane(_) => Err(missing()),
+        Outgoing::Plane(to) => plane.copy_to(to),
         Outgoing::Bytes(to) => scatter(plane, to, |code| code),
         Outgoing::Signed(to) => scatter(plane, to, |code| code.wrapping_sub(128) as i8),
     }

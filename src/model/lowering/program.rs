@@ -36,6 +36,8 @@ pub(crate) struct Convolution {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Operation {
     Conv(Box<Convolution>),
+    /// A convolution whose sums leave as numbers within these bounds, without a quantisation.
+    Real(Box<Convolution>, [f32; 2]),
     /// Byte to byte: any function of one number.
     Table(Box<[u8; 256]>),
     /// The second input may be `[C, 1, 1]`.
@@ -56,9 +58,11 @@ impl Operation {
     /// For tables and logs.
     pub fn word(&self) -> &'static str {
         match self {
-            Operation::Conv(conv) if conv.groups > 1 && conv.weights.len() == conv.groups * conv.area() => "depthwise",
-            Operation::Conv(conv) if conv.area() == 1 => "conv 1x1",
-            Operation::Conv(_) => "conv",
+            Operation::Conv(conv) | Operation::Real(conv, _) => match conv.area() {
+                area if conv.groups > 1 && conv.weights.len() == conv.groups * area => "depthwise",
+                1 => "conv 1x1",
+                _ => "conv",
+            },
             Operation::Table(_) => "table",
             Operation::Add => "add",
             Operation::Multiply => "multiply",

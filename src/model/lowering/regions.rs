@@ -59,7 +59,7 @@ impl<'a> Grouper<'a> {
         let (id, form) = match (self.found.views.get(name), self.found.bytes.get(name)) {
             (Some(&id), _) => (id, Form::Float),
             (None, Some(&id)) => (id, Form::Bytes),
-            _ => return None,
+            (None, None) => (*self.found.reals.get(name)?, Form::Float),
         };
         matches!(self.found.origins.get(id), Some(Origin::Step(_))).then_some((id, form))
     }
@@ -78,27 +78,25 @@ impl<'a> Grouper<'a> {
         }
     }
 
-    /// What each maker reads: tensors of the graph outside of regions, and steps.
-    fn reads(&self, maker: Maker) -> Vec<Maker> {
+    /// What each maker reads: tensors of the graph outside of regions, and steps; and whether this is a way back into integers.
+    fn reads(&self, maker: Maker) -> Vec<(Maker, bool)> {
         match maker {
             Maker::Node(index) => {
                 let node = self.graph.node.get(index);
                 let names = node.map(|node| node.input.as_slice()).unwrap_or_default();
-                names.iter().filter_map(|name| self.maker(name)).collect()
+                names.iter().filter_map(|name| Some((self.maker(name)?, false))).collect()
             }
             Maker::Step(step) => self
                 .inputs(step)
                 .filter_map(|id| match self.found.origins.get(id)? {
-                    Origin::Step(other) => Some(Maker::Step(*other)),
-                    Origin::Float(name) | Origin::Bytes(name) => self.maker_outside(name),
+                    Origin::Step(other) => Some((Maker::Step(*other), false)),
+                    Origin::Float(name) | Origin::Bytes(name) => {
+                        let maker = self.maker(name)?;
+                        Some((maker, !matches!(maker, Maker::Node(index) if self.is_constant(index))))
+                    }
                 })
                 .collect(),
         }
-    }
-
-    /// The maker of what a region reads from outside; dequantised values too, when they are read as floats.
-    fn maker_outside(&self, name: &str) -> Option<Maker> {
-        self.maker(name)
     }
 
     fn inputs(&self, step: usize) -> impl Iterator<Item = ValueId> + '_ {
@@ -110,7 +108,7 @@ impl<'a> Grouper<'a> {
         let mut open: Vec<Maker> = self.graph.output.iter().filter_map(|output| self.maker(&output.name)).collect();
         while let Some(maker) = open.pop() {
             if self.needed.insert(maker) {
-                open.extend(self.reads(maker));
+                open.extend(self.reads(maker).into_iter().map(|(read, _)| read));
             }
         }
     }
@@ -129,11 +127,8 @@ impl<'a> Grouper<'a> {
     fn levels(&mut self) {
         for maker in self.order() {
             let reads = self.reads(maker);
-            let level = reads.iter().map(|read| {
-                let level = self.level.get(read).copied().unwrap_or(0);
-                let enters = matches!((read, maker), (Maker::Node(index), Maker::Step(_)) if !self.is_constant(*index));
-                level + usize::from(enters)
-            });
+            let level =
+                reads.iter().map(|(read, enters)| self.level.get(read).copied().unwrap_or(0) + usize::from(*enters));
             let level = level.max().unwrap_or(0);
             self.level.insert(maker, level);
         }
@@ -195,7 +190,9 @@ impl<'a> Grouper<'a> {
     fn borders(&self) -> HashMap<ValueId, usize> {
         let mut borders = HashMap::new();
         for found in &self.found.steps {
-            let (Operation::Conv(conv), Some(&input)) = (&found.step.operation, found.step.inputs.first()) else {
+            let (Operation::Conv(conv) | Operation::Real(conv, _), Some(&input)) =
+                (&found.step.operation, found.step.inputs.first())
+            else {
                 continue;
             };
             if let Some(value) = self.found.values.get(input) {

@@ -141,6 +141,19 @@ impl<'a> Plane<'a> {
         &self.layout
     }
 
+    /// All its bytes, border included, to a buffer of the same length.
+    pub fn copy_to(&self, to: &mut [u8]) -> Result<(), Error> {
+        if to.len() != self.data.len() {
+            return Err(Error::Shape(format!(
+                "copy of {} bytes: expected room for them, found {}",
+                self.data.len(),
+                to.len()
+            )));
+        }
+        to.copy_from_slice(self.data);
+        Ok(())
+    }
+
     /// One pixel's channels.
     pub fn pixel(&self, row: usize, column: usize) -> &'a [u8] {
         assert!(row < self.layout.height && column < self.layout.width, "pixel outside of the tensor");

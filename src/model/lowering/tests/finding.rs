@@ -80,16 +80,51 @@ fn attention_splits_regions_and_bytes_cross_as_they_are() {
 }
 
 #[test]
-fn what_is_also_read_in_float_stays_float_and_is_named() {
+fn a_convolution_that_is_also_read_in_float_gives_numbers() {
     let mut sketch = residual();
     sketch.push(node("Neg", &["c"], &["raw"]), &[1, 4, 6, 8]);
     sketch.output("raw");
     let (grouped, float) = grouped(&sketch);
-    assert_eq!(float, ["c_node: `c` is also read without being quantised"]);
-    assert!(kinds(&grouped).contains(&"Conv"));
+    assert_eq!(float, [""; 0]);
+    // Its numbers leave, and come back through their QuantizeLinear: not the same region.
+    let [first, second] = grouped.regions.as_slice() else { panic!("{:?}", grouped.regions) };
+    let operations = |region: &super::super::program::Region| {
+        region.steps.iter().map(|step| matches!(step.operation, Operation::Real(..))).collect::<Vec<_>>()
+    };
+    assert_eq!((operations(first), operations(second)), (vec![false, true], vec![false]));
+    assert_eq!(first.outputs.iter().filter(|edge| edge.tensor == "c" && edge.form == Form::Float).count(), 1);
+    assert_eq!(second.inputs.iter().filter(|edge| edge.tensor == "c" && edge.form == Form::Float).count(), 1);
+}
+
+#[test]
+fn sums_that_nobody_quantises_are_numbers_within_their_bounds() {
+    let mut sketch = Sketch::new(3);
+    let image = sketch.qdq("image", 0.02, 100);
+    sketch.conv(&image, "a", 4);
+    sketch.push(node("Relu", &["a"], &["b"]), &[1, 4, 6, 8]);
+    sketch.output("b");
+    let (grouped, float) = grouped(&sketch);
+    assert_eq!((kinds(&grouped), float), (vec!["IntegerRegion"], vec![]));
+    let region = &grouped.regions[0];
+    assert!(matches!(&region.steps[0].operation, Operation::Real(_, [0.0, high]) if high.is_infinite()));
+    assert_eq!(
+        region.outputs.iter().map(|edge| (edge.tensor.as_str(), edge.form)).collect::<Vec<_>>(),
+        [("b", Form::Float)]
+    );
+    assert_eq!(region.borders[region.steps[0].inputs[0]], 1);
+}
+
+#[test]
+fn what_is_also_read_in_float_stays_float_and_is_named() {
+    let mut sketch = residual();
+    sketch.push(node("Neg", &["d"], &["raw"]), &[1, 4, 6, 8]);
+    sketch.output("raw");
+    let (grouped, float) = grouped(&sketch);
+    assert_eq!(float, ["d_node: `d` is also read without being quantised"]);
+    assert!(kinds(&grouped).contains(&"Add"));
     let words: Vec<_> =
         grouped.regions.iter().flat_map(|region| &region.steps).map(|step| step.operation.word()).collect();
-    assert_eq!(words, ["conv", "add"]);
+    assert_eq!(words, ["conv", "conv"]);
 }
 
 #[test]
