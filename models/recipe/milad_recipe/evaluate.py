@@ -175,6 +175,8 @@ def evaluate(bundle_dir: Path | str, config: Mapping, work: Path | str) -> dict:
     mode, latency = config.get("mode", DEFAULTS["mode"]), int(config.get("latency", DEFAULTS["latency"]))
     interval = int(config.get("interval") or networks.toml["keyframe_interval"])
     clips = _given(config["clips"]) if "clips" in config else rendered(config["world"], config["seeds"], config["frames"], Path(work))
+    if not any(clip.labelled() for clip in clips):
+        raise RecipeError(f"{config['clips']}: expected frames with truth, found none in {len(clips)} clips; choose a split that has labels")
     cap = float(config.get("depth_cap", DEFAULTS["depth_cap"]))
     found = measure(networks, clips, mode, interval, latency, cap, config.get("progress", lambda clip: None))
     if "states" in config:

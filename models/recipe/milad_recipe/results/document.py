@@ -6,8 +6,9 @@ from pathlib import Path
 from .. import bootstrap
 from ..metrics import Quality
 from . import aims
-from .plan import OPERATING, Plan, Row, World, adversary_rows, float_rows, latency_rows, main_rows
-from .tables import DASH, HEADINGS, KINDS, gmac, main_cells, number, ratio_cells, table
+from .ages import by_age
+from .plan import OPERATING, Plan, Row, World, adversary_rows, float_rows, latency_rows, longer_row, main_rows
+from .tables import DASH, HEADINGS, KINDS, gmac, main_cells, number, ratio_cells, table, values_cells as age_cells
 
 Find = Callable[[Row], dict | None]
 """The figures of a row, None where it was not measured."""
@@ -56,6 +57,8 @@ def _world(plan: Plan, world: World, find: Find, states: Callable, pictures: Cal
             rows = main_rows(plan, world, rendered, interval, latency)
             parts += [_main(rows, find), _details(rows, find)]
     parts += _latencies(plan, world, find, pictures)
+    parts += _ages(plan, world, find)
+    parts += _longer(plan, world, find)
     parts += _float(plan, world, find)
     parts += _classes(plan, world, find)
     parts += _adversary(world, find, states)
@@ -112,6 +115,28 @@ def _latencies(plan: Plan, world: World, find: Find, pictures: Callable) -> list
         if place:
             parts.append(f"![{world.name}: {words}]({place})\n")
     return parts
+
+
+def _ages(plan: Plan, world: World, find: Find) -> list[str]:
+    """Each age from the row of the smallest latency that reaches it, as the plot."""
+    points = {mode: dict(found) for mode, found in by_age(plan, world, find).items()}
+    seen = sorted(set(points.get("mila", {})) | set(points.get("copy", {})))
+    if not seen:
+        return []
+    lines = [[f"{age:g}", *(cell for mode in ("mila", "copy", "slow") for cell in age_cells(points.get(mode, {}).get(age)))] for age in seen]
+    headings = ["age", *(f"{name}: {heading}" for name in ("MILA", "copy", "slow") for heading in HEADINGS.values())]
+    words = "Frames of the keyframe's age, over all latencies; the slow network on the same frames where interval 10 and latency 4 have that age."
+    return [f"### By the keyframe's age\n\n{words}\n\n{table(headings, lines)}\n"]
+
+
+def _longer(plan: Plan, world: World, find: Find) -> list[str]:
+    longer = longer_row(world)
+    own = main_rows(plan, world, world.name, *OPERATING[0])["slow"] if plan.engine == "onnxruntime" else float_rows(plan, world)["check-slow"]
+    found = [(row, find(row)) for row in (own, longer) if row]
+    if longer is None or any(figures is None for _, figures in found):
+        return []
+    lines = [[label, *main_cells(figures["tasks"])] for label, (_, figures) in zip(("slow network as shipped", longer.label), found)]
+    return [f"### Is the slow network trained enough?\n\nInt8, by onnxruntime.\n\n{table(['', *HEADINGS.values()], lines)}\n"]
 
 
 def _float(plan: Plan, world: World, find: Find) -> list[str]:

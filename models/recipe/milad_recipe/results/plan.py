@@ -12,7 +12,7 @@ from ..scenes import REPORTING
 
 OPERATING = ((5, 2), (10, 4))
 """(keyframe interval, slow network's latency in frames) at which the shipped networks are judged."""
-_KEYS = {"bundle", "shifted", "float", "plain", "warping", "adversary"}
+_KEYS = {"bundle", "shifted", "float", "plain", "warping", "adversary", "longer", "trained"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,10 @@ class World:
     warping: Path | None = None
     adversary: dict[str, tuple[Path, ...]] = field(default_factory=dict)
     """Setting → a bundle for each training seed; the first setting is the one without."""
+    longer: Path | None = None
+    """The slow network again, trained half as long again: is the shipped one trained enough? As `plain`."""
+    trained: Path | None = None
+    """Work folder of the shipped networks' training: its logs tell how many samples each has seen."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,8 @@ def _world(path: Path, name: str, entry, work: Path) -> World:
         float_bundle=work / entry["float"] if "float" in entry else None,
         plain={share: work / place for share, place in entry.get("plain", {}).items()},
         warping=work / entry["warping"] if "warping" in entry else None,
+        longer=work / entry["longer"] if "longer" in entry else None,
+        trained=work / entry["trained"] if "trained" in entry else None,
         adversary={setting: tuple(work / place for place in places) for setting, places in entry.get("adversary", {}).items()},
     )
 
@@ -144,6 +150,13 @@ def float_rows(plan: Plan, world: World) -> dict[str, Row]:
     return rows
 
 
+def longer_row(world: World) -> Row | None:
+    """The slow network that was trained longer, on the frames of the first table."""
+    n, latency = OPERATING[0]
+    label = "slow network, half as many samples again"
+    return world.longer and Row(f"longer-{n}-{latency}", label, world.name, world.longer, "slow", n, latency, described_by=world.bundle)
+
+
 def adversary_rows(world: World) -> dict[str, list[Row]]:
     """By setting, a row for each training seed."""
     n, latency = OPERATING[0]
@@ -161,6 +174,8 @@ def all_rows(plan: Plan) -> list[Row]:
     rows: dict[tuple[str, str], Row] = {}
     for world in plan.worlds:
         several = [main_rows(plan, world, rendered, *at) for rendered in (world.name, world.shifted) if rendered for at in OPERATING]
+        longer = longer_row(world)
+        several += [{longer.key: longer}] if longer else []
         several += [float_rows(plan, world), *({row.key: row for row in rows} for rows in latency_rows(plan, world).values())]
         several += [{row.key: row for row in rows} for rows in adversary_rows(world).values()]
         for group in several:

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from .plan import OPERATING, Plan, Row, World, latency_rows, main_rows
+from .ages import by_age
+from .plan import OPERATING, Plan, Row, World, main_rows
 from .tables import HEADINGS, main
 
 Find = Callable[[Row], dict | None]
@@ -14,30 +15,17 @@ NAMES = {"slow": "slow", "mila": "MILA", "copy": "copy", "fast": "fast alone", "
 def draw(plan: Plan, world: World, find: Find, folder: Path) -> list[str]:
     """Names of the plots that could be drawn, without ending."""
     done = []
-    for name, panels in (("age", by_age(plan, world, find)), ("macs", against_macs(plan, world, find))):
+    for name, panels in (("age", age_panels(plan, world, find)), ("macs", against_macs(plan, world, find))):
         if any(panels["points"].values()):
             _draw(panels, folder / f"{world.name}-{name}.png")
             done.append(f"{world.name}-{name}")
     return done
 
 
-def by_age(plan: Plan, world: World, find: Find) -> dict:
-    """Per system, (age, main figures): each age from the row of the smallest latency that reaches it."""
-    points = {}
-    for mode, rows in latency_rows(plan, world).items():
-        points[mode] = _ages([find(row) for row in rows])
-    rows = main_rows(plan, world, world.name, *OPERATING[-1])
-    for mode in ("slow", "fast"):
-        points[mode] = _ages([find(rows[mode])])
+def age_panels(plan: Plan, world: World, find: Find) -> dict:
+    """Per system, (age, main figures)."""
+    points = by_age(plan, world, find)
     return {"points": points, "axis": "age of the keyframe, frames", "line": set(points)}
-
-
-def _ages(found: list[dict | None]) -> list[tuple[float, dict]]:
-    ages: dict[int, dict] = {}
-    for entry in filter(None, found):
-        for age, figures in entry["ages"].items():
-            ages.setdefault(int(age), main(figures))
-    return [(float(age), ages[age]) for age in sorted(ages)]
 
 
 def against_macs(plan: Plan, world: World, find: Find) -> dict:

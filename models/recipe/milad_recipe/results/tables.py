@@ -30,7 +30,12 @@ def main(figures: Mapping | None) -> dict[str, float | None]:
 
 def main_cells(figures: Mapping | None) -> list[str]:
     """mIoU, AbsRel, mean angle."""
-    values = main(figures)
+    return values_cells(main(figures))
+
+
+def values_cells(values: Mapping | None) -> list[str]:
+    """The same out of main figures by task; dashes for None."""
+    values = values or {task: None for task in KINDS}
     return [number(values["segmentation"], 1), number(values["depth"], 3), number(values["normals"], 2)]
 
 
