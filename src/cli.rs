@@ -53,6 +53,15 @@ struct WatchArgs {
     /// Pass the daemon's lines through as they are
     #[arg(long)]
     json: bool,
+    /// Keep the stream with all maps in a new file; `--source clip:FILE` plays its pictures again
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Keep every result's maps in a folder: the camera and classes as PNG, numbers as .npy
+    #[arg(long, value_name = "DIR")]
+    save: Option<PathBuf>,
+    /// End after N results
+    #[arg(long, value_name = "N")]
+    frames: Option<u64>,
 }
 
 /// The table of commands and flags: what manual pages and completions are made of.
@@ -89,7 +98,9 @@ pub fn main() -> ExitCode {
 
 fn watch_results(args: WatchArgs) -> anyhow::Result<()> {
     let stop = crate::stop::Stop::new()?;
-    Ok(watch::run(&watch::Options { socket: args.socket, json: args.json }, &stop)?)
+    crate::service::signals::end(stop.clone())?;
+    let WatchArgs { socket, json, record, save, frames } = args;
+    watch::run(&watch::Options { socket, json, record, save, frames }, &stop)
 }
 
 /// `milad bench | head` ends when `head` does, like every tool.

@@ -23,7 +23,7 @@ pub struct Args {
     /// The bundle: a folder, or a name in ./models or /usr/share/milad/models
     #[arg(long, value_name = "BUNDLE")]
     pub bundle: String,
-    /// The clip: a .y4m file, or a folder of PNG or JPEG pictures
+    /// The clip: a .y4m file, a recording of `milad watch`, or a folder of PNG or JPEG pictures
     #[arg(long, value_name = "PATH")]
     pub clip: PathBuf,
     /// Where the results go; made if it is not there

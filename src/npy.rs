@@ -27,9 +27,22 @@ pub fn write(file: &Path, tensor: &Tensor) -> io::Result<()> {
 fn encode(out: &mut impl Write, tensor: &Tensor) -> io::Result<()> {
     let kind = descriptor(tensor.datum_type())?;
     let plain = tensor.try_as_plain_ram().map_err(|error| io::Error::other(error.to_string()))?;
-    let mut shape: String = tensor.shape().iter().map(|side| format!("{side}, ")).collect();
+    header(out, &kind, tensor.shape())?;
+    out.write_all(plain.as_bytes())
+}
+
+/// A whole file of numbers that are bytes already; `kind` as NumPy writes it: `<f4`.
+pub fn file(kind: &str, shape: &[usize], bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(bytes.len() + 128);
+    header(&mut out, kind, shape)?;
+    out.extend_from_slice(bytes);
+    Ok(out)
+}
+
+fn header(out: &mut impl Write, kind: &str, sides: &[usize]) -> io::Result<()> {
+    let mut shape: String = sides.iter().map(|side| format!("{side}, ")).collect();
     // Python writes a tuple of one with its comma, longer ones without the last.
-    shape.truncate(if tensor.rank() == 1 { shape.len() - 1 } else { shape.trim_end_matches(", ").len() });
+    shape.truncate(if sides.len() == 1 { shape.len() - 1 } else { shape.trim_end_matches(", ").len() });
     let mut header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}");
     // The data starts at a multiple of 64 bytes: 10 bytes come before the header, a newline ends it.
     let padding = (10 + header.len() + 1).next_multiple_of(64) - (10 + header.len() + 1);
@@ -38,8 +51,7 @@ fn encode(out: &mut impl Write, tensor: &Tensor) -> io::Result<()> {
     let length = u16::try_from(header.len()).map_err(|_| io::Error::other("too many sides for a .npy header"))?;
     out.write_all(b"\x93NUMPY\x01\x00")?;
     out.write_all(&length.to_le_bytes())?;
-    out.write_all(header.as_bytes())?;
-    out.write_all(plain.as_bytes())
+    out.write_all(header.as_bytes())
 }
 
 fn descriptor(kind: DatumType) -> io::Result<String> {

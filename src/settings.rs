@@ -24,7 +24,7 @@ pub struct RunArgs {
     /// The configuration [default: /etc/milad/milad.toml where it exists]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// v4l2: (the first camera), v4l2:/dev/video0, v4l2:BY-ID-NAME, usb:VID:PID[:SERIAL], pipe:, clip:FILE.y4m, clip:FOLDER, scene:WORLD or card:
+    /// v4l2: (the first camera), v4l2:/dev/video0, v4l2:BY-ID-NAME, usb:VID:PID[:SERIAL], pipe:, clip:FILE, clip:FOLDER, scene:WORLD or card:
     #[arg(long)]
     pub source: Option<String>,
     /// A bundle's folder, or its name in ./models or /usr/share/milad/models

@@ -1,7 +1,8 @@
-//! `clip:`: a Y4M file, or a folder of PNG or JPEG pictures, played in order.
+//! `clip:`: a Y4M file, a recording of `milad watch`, or a folder of PNG or JPEG pictures, played in order.
 //!
 //! No frame of a clip is ever left out or made up: what can't be read is an error that names the file. Frames carry the
-//! time at which they are due by the clip's rate, counted from the start, whether or not the player waits for it.
+//! time at which they are due by the clip's rate (a recording's: by the times at which they were captured), counted from the
+//! start, whether or not the player waits for it.
 
 use std::fs::File;
 use std::path::Path;
@@ -12,6 +13,7 @@ use rustix::fs::{SeekFrom, seek};
 
 use super::pictures::Pictures;
 use super::pool::{Pool, PooledBuffer};
+use super::recording::Recording;
 use super::source_spec::{ClipSpec, Pace};
 use super::y4m_reader::{Step, Y4mReader, take};
 use super::{Camera, Next, Payload, RawFrame, Source, SourceError};
@@ -36,7 +38,12 @@ pub struct Clip {
     pool: Pool,
     paced: bool,
     repeat: bool,
+    /// Whether a recording's own times are in force, rather than a rate.
+    own_times: bool,
+    /// When the first frame was due; of a recording with its own times, the first of this lap.
     start_ns: u64,
+    /// When the last frame was due.
+    due_ns: u64,
     sequence: u64,
     /// Frames since the clip began (anew): a clip without any must not start again forever.
     since_start: u64,
@@ -47,6 +54,7 @@ pub struct Clip {
 enum Content {
     Y4m(Box<Y4mReader>),
     Pictures(Pictures),
+    Recording(Recording),
 }
 
 impl Clip {
@@ -58,6 +66,7 @@ impl Clip {
             Trouble::Problem(problem) => SourceError::Unusable(format!("clip {name}: {problem}")),
         })?;
         camera.live = matches!(spec.pace, Pace::Fixed(_));
+        let own_times = matches!(content, Content::Recording(_)) && !camera.live;
         camera.interval_ns = match (spec.pace, camera.interval_ns) {
             (Pace::Fixed(rate), _) => (1e9 / rate).round() as u64,
             (_, 0) => DEFAULT_INTERVAL_NS,
@@ -70,7 +79,9 @@ impl Clip {
             pool: Pool::new(BUFFERS, bytes),
             paced: spec.pace != Pace::Max,
             repeat: spec.repeat,
+            own_times,
             start_ns: monotonic_ns(),
+            due_ns: 0,
             sequence: 0,
             since_start: 0,
             ended: false,
@@ -92,18 +103,15 @@ impl Clip {
                 Step::Restarted => Err(Trouble::Problem(format!("a second Y4M header after {number} frames"))),
                 Step::Silent => Err(Trouble::Problem(format!("frame {number} could not be read in a minute"))),
             },
+            Content::Recording(recording) => {
+                let mut buffer = room(&self.pool, stop, until)?;
+                Ok(recording.read(&mut buffer)?.then_some(buffer))
+            }
             Content::Pictures(pictures) => {
                 if pictures.is_over() {
                     return Ok(None);
                 }
-                let buffer = take(&self.pool, stop, until);
-                let Some(mut buffer) = buffer else {
-                    return Err(if stop.is_set() {
-                        Trouble::Stopped
-                    } else {
-                        Trouble::Problem("no buffer came back".into())
-                    });
-                };
+                let mut buffer = room(&self.pool, stop, until)?;
                 pictures.read(&self.camera.format, &mut buffer)?;
                 Ok(Some(buffer))
             }
@@ -114,6 +122,12 @@ impl Clip {
         self.since_start = 0;
         match &mut self.content {
             Content::Pictures(pictures) => pictures.rewind(),
+            Content::Recording(recording) => {
+                recording.rewind()?;
+                if self.own_times {
+                    self.start_ns = self.due_ns.saturating_add(self.camera.interval_ns);
+                }
+            }
             Content::Y4m(reader) => {
                 seek(reader.input(), SeekFrom::Start(0)).map_err(|e| format!("can't start again: {e}"))?;
                 reader.restart();
@@ -151,7 +165,11 @@ impl Source for Clip {
             }
         };
         let driver_sequence = self.sequence;
-        let due = self.start_ns.saturating_add(driver_sequence.saturating_mul(self.camera.interval_ns));
+        let due = self.start_ns.saturating_add(match &self.content {
+            Content::Recording(recording) if self.own_times => recording.elapsed_ns(),
+            _ => driver_sequence.saturating_mul(self.camera.interval_ns),
+        });
+        self.due_ns = due;
         if self.paced && stop.wait(Duration::from_nanos(due.saturating_sub(monotonic_ns()))) || stop.is_set() {
             return Ok(Next::Stopped);
         }
@@ -159,6 +177,14 @@ impl Source for Clip {
         self.since_start += 1;
         Ok(Next::Frame(RawFrame { driver_sequence, captured_ns: due, payload: Payload::Pooled(buffer) }))
     }
+}
+
+/// An empty buffer, as soon as one came back.
+fn room(pool: &Pool, stop: &Stop, until: Instant) -> Result<PooledBuffer, Trouble> {
+    take(pool, stop, until).ok_or_else(|| match stop.is_set() {
+        true => Trouble::Stopped,
+        false => Trouble::Problem("no buffer came back".to_owned()),
+    })
 }
 
 /// Why there is no frame.
@@ -185,6 +211,9 @@ fn open(path: &Path, stop: &Stop) -> Result<(Content, Camera, usize), Trouble> {
     }
     if !metadata.is_file() {
         return Err(Trouble::Problem("neither a file nor a folder".to_owned()));
+    }
+    if let Some((recording, camera, bytes)) = Recording::open(path, name.clone())? {
+        return Ok((Content::Recording(recording), camera, bytes));
     }
     let file = File::open(path).map_err(|e| e.to_string())?;
     let mut reader = Y4mReader::new(file.into());

@@ -11,6 +11,7 @@ pub mod frame;
 mod pictures;
 pub mod pipe;
 pub mod pool;
+mod recording;
 pub mod scene;
 pub mod source_spec;
 pub mod supervisor;

@@ -15,7 +15,7 @@ pub enum SourceSpec {
     Camera(CameraName),
     /// `pipe:`: Y4M on standard input.
     Pipe,
-    /// `clip:PATH`: a Y4M file or a folder of pictures.
+    /// `clip:PATH`: a Y4M file, a recording of `milad watch`, or a folder of pictures.
     Clip(ClipSpec),
     /// `scene:…`: a rendered world.
     Scene(SceneSpec),
@@ -231,7 +231,7 @@ fn usb(rest: &str) -> Result<SourceSpec, String> {
 fn clip(rest: &str) -> Result<SourceSpec, String> {
     let (path, options) = rest.rsplit_once('?').unwrap_or((rest, ""));
     if path.is_empty() {
-        return Err("names no clip; expected clip:FILE.y4m or clip:FOLDER".to_owned());
+        return Err("names no clip; expected clip:FILE or clip:FOLDER".to_owned());
     }
     let mut spec = ClipSpec { path: PathBuf::from(path), pace: Pace::Own, repeat: false };
     for (key, value) in pairs(options)? {
@@ -415,7 +415,7 @@ mod tests {
             ("usb:+46d:0825", "lsusb"),
             ("usb:046d:0825:", "empty"),
             ("pipe:x", "standard input"),
-            ("clip:", "FILE.y4m"),
+            ("clip:", "clip:FOLDER"),
             ("clip:x?rate=0", "above 0"),
             ("clip:x?rate=nan", "above 0"),
             ("clip:x?speed=2", "rate or loop"),

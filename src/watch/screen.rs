@@ -1,16 +1,25 @@
 //! What `milad watch` knows, and how it looks: text out of messages, nothing else.
 
-use std::collections::VecDeque;
 use std::fmt::Write;
 
-use milad_client::{CameraInfo, CameraState, Hello, Message, ResultMessage, Statistics};
+use milad_client::{
+    AccountMessage, CameraInfo, CameraState, Hello, IMAGE, Message, ResultMessage, Share, Statistics, TaskInfo,
+    TaskKind,
+};
 
-/// Results that the rate is measured over.
-const WINDOW: usize = 60;
+use super::picture::Picture;
+use super::terminal::{Colours, Terminal};
+use super::window::Window;
+
 /// A frame older than this is called out, in seconds.
 const STALE: f64 = 2.0;
-/// Characters of a full bar.
-const BAR: usize = 30;
+/// Characters of a full bar, and of a line with one: number, name, bar.
+const BAR: usize = 16;
+const BAR_LINE: usize = 12 + 8 + BAR + 4;
+/// Pictures narrower than this are none.
+const PICTURE_COLUMNS: usize = 20;
+/// Between two pictures.
+const GAP: usize = 2;
 
 /// The newest of everything.
 #[derive(Debug, Default)]
@@ -20,8 +29,8 @@ pub struct Screen {
     /// Why there is no camera.
     lost_camera: Option<String>,
     result: Option<ResultMessage>,
-    /// Publication times, the newest last.
-    times: VecDeque<u64>,
+    window: Window,
+    account: Option<AccountMessage>,
     dropped: u64,
     bye: Option<String>,
     drawn: bool,
@@ -37,10 +46,7 @@ impl Screen {
             }
             Message::Result(result) => {
                 self.dropped = self.dropped.saturating_add(result.dropped);
-                if self.times.len() == WINDOW {
-                    self.times.pop_front();
-                }
-                self.times.push_back(result.published_ns);
+                self.window.take(&result);
                 self.result = Some(result);
             }
             Message::Camera(camera) => {
@@ -49,16 +55,17 @@ impl Screen {
                     _ => Some(camera.reason.unwrap_or_else(|| "no reason given".into())),
                 };
                 self.camera = camera.camera.or(self.camera.take());
-                self.times.clear();
+                self.window.clear();
             }
             Message::Model(model) => {
                 if let Some(hello) = &mut self.hello {
-                    hello.bundle = model.bundle;
+                    (hello.bundle, hello.tasks) = (model.bundle, model.tasks);
                 }
-                self.times.clear();
+                self.window.clear();
             }
             Message::Bye { reason } | Message::Error { message: reason } => self.bye = Some(reason),
-            Message::Maps(_) | Message::Account(_) | Message::Ok | Message::Unknown => {}
+            Message::Account(account) => self.account = Some(account),
+            Message::Maps(_) | Message::Ok | Message::Unknown => {}
         }
     }
 
@@ -70,10 +77,12 @@ impl Screen {
         }
     }
 
-    /// Results a second over the last few.
-    fn rate(&self) -> Option<f64> {
-        let span = self.times.back()?.saturating_sub(*self.times.front()?);
-        (span > 0).then(|| (self.times.len() - 1) as f64 * 1e9 / span as f64)
+    /// The maps worth a picture, the camera's first: by name, and what they are.
+    pub fn maps(&self) -> impl Iterator<Item = (&str, Option<&TaskInfo>)> {
+        let visible =
+            |task: &&TaskInfo| matches!(task.kind, TaskKind::Segmentation | TaskKind::Depth | TaskKind::Normals);
+        let tasks = self.hello.iter().flat_map(|hello| &hello.tasks).filter(visible);
+        std::iter::once((IMAGE, None)).chain(tasks.map(|task| (task.name.as_str(), Some(task))))
     }
 
     /// Seconds since the newest frame was captured.
@@ -84,12 +93,15 @@ impl Screen {
     /// One line, with its newline.
     pub fn line(&self, now_ns: u64) -> String {
         let mut out = String::new();
-        // Writing to a string does not fail, here and below.
         match (&self.result, self.age(now_ns)) {
             (Some(result), Some(age)) => {
                 let _ = write!(out, "frame {} age {age:.2} s", result.sequence);
-                let _ =
-                    write!(out, " rate {:.1}/s latency {:.1} ms", self.rate().unwrap_or(0.0), result.latency_ms.total);
+                let _ = write!(
+                    out,
+                    " rate {:.1}/s latency {:.1} ms",
+                    self.window.rate().unwrap_or(0.0),
+                    result.latency_ms.total
+                );
                 match &result.keyframe {
                     Some(keyframe) => drop(write!(out, " keyframe {:.0} ms old", keyframe.age_ms)),
                     None => out.push_str(" keyframe none"),
@@ -109,15 +121,23 @@ impl Screen {
         out
     }
 
-    /// A whole screen with the control sequences (ECMA-48) that put it in place of the last one. What `rows` of the terminal
-    /// have no room for is left out at the bottom, so that the screen never scrolls.
-    pub fn full(&mut self, now_ns: u64, rows: Option<u16>) -> String {
+    /// A whole screen with the control sequences (ECMA-48) that put it in place of the last one. What the terminal has no room
+    /// for is left out: pictures first, then what is at the bottom, so that the screen never scrolls.
+    pub fn full(&mut self, now_ns: u64, terminal: &Terminal, pictures: &[Picture]) -> String {
         // Long lines are cut off at the terminal's edge rather than wrapped.
         let mut out = String::from(if self.drawn { "\x1b[H\x1b[?7l" } else { "\x1b[2J\x1b[H\x1b[?7l" });
         self.drawn = true;
         // The last row stays free for the cursor.
-        let room = rows.map_or(usize::MAX, |rows| usize::from(rows.saturating_sub(1)).max(1));
-        for line in self.text(now_ns).lines().take(room) {
+        let room = terminal.rows.map_or(usize::MAX, |rows| rows.saturating_sub(1).max(1));
+        let mut lines = self.state(now_ns);
+        let tasks = self.tasks(terminal.columns);
+        if terminal.colours != Colours::None && self.result.is_some() {
+            // A caption, and an empty line below.
+            let rows = room.saturating_sub(lines.len() + tasks.len() + 2);
+            lines.extend(side_by_side(pictures, rows, terminal));
+        }
+        lines.extend(tasks);
+        for line in lines.iter().take(room) {
             out.push_str(line);
             out.push_str("\x1b[K\r\n");
         }
@@ -125,69 +145,130 @@ impl Screen {
         out
     }
 
-    /// The screen's text.
-    fn text(&self, now_ns: u64) -> String {
-        let mut out = String::new();
-        match &self.hello {
+    /// Who, how fast, how old, what was lost; an empty line last.
+    fn state(&self, now_ns: u64) -> Vec<String> {
+        let mut lines = Vec::new();
+        lines.push(match &self.hello {
             Some(hello) => {
-                let bundle = &hello.bundle;
-                let trained = clean(&bundle.trained_on);
-                let _ = writeln!(out, "milad {} · {} (trained on {trained})", clean(&hello.milad), clean(&bundle.name));
+                let (milad, bundle) = (clean(&hello.milad), clean(&hello.bundle.name));
+                format!("milad {milad} · {bundle} (trained on {})", clean(&hello.bundle.trained_on))
             }
-            None => out.push_str("milad\n"),
+            None => "milad".to_owned(),
+        });
+        lines.push(format!("camera    {}", self.camera_told()));
+        let (Some(result), Some(age)) = (&self.result, self.age(now_ns)) else {
+            lines.extend(["no result yet".to_owned(), String::new()]);
+            return lines;
+        };
+        let stale = if age > STALE { "  NOTHING NEW" } else { "" };
+        lines.push(format!("frame     {} · epoch {} · captured {age:.2} s ago{stale}", result.sequence, result.epoch));
+        let rate = if age > STALE { 0.0 } else { self.window.rate().unwrap_or(0.0) };
+        lines.push(format!("rate      {rate:.1}/s · lost by this client {}", self.dropped));
+        let latency = &result.latency_ms;
+        lines.push(format!(
+            "latency   {:.1} ms (prepare {:.1}, fast {:.1}, publish {:.1})",
+            latency.total, latency.prepare, latency.fast, latency.publish
+        ));
+        if let Some((median, worst)) = self.window.latency() {
+            lines.push(format!("          median {median:.1}, worst {worst:.1} ms {}", self.window.plot(40)));
         }
-        let _ = write!(out, "camera    ");
+        let slow = if result.slow_running { " · the next one is being made" } else { "" };
+        lines.push(match &result.keyframe {
+            Some(key) => {
+                format!("keyframe  {} · {} frames, {:.0} ms old{slow}", key.sequence, key.age_frames, key.age_ms)
+            }
+            None => format!("keyframe  none yet{slow}"),
+        });
+        if let Some(confidence) = result.confidence {
+            lines.push(format!("confidence {:.0} %", confidence * 100.0));
+        }
+        if let Some(account) = &self.account {
+            let mut line = format!(
+                "frames    captured {} · published {} · in flight {} · driver gaps {}",
+                account.captured, account.published, account.in_flight, account.driver_gaps
+            );
+            if !account.dropped.is_empty() {
+                line.push_str(" · dropped");
+            }
+            for dropped in &account.dropped {
+                // Writing to a string does not fail, here and below.
+                let _ = write!(line, " {} {}/{}", dropped.frames, clean(&dropped.stage), clean(&dropped.cause));
+            }
+            lines.push(line);
+        }
+        lines.push(String::new());
+        lines
+    }
+
+    fn camera_told(&self) -> String {
+        let mut out = String::new();
         if let Some(camera) = &self.camera {
             let _ = write!(out, "{} {}×{} {}", clean(&camera.name), camera.width, camera.height, clean(&camera.format));
             if camera.interval_ns > 0 {
                 let _ = write!(out, " {:.1}/s", 1e9 / camera.interval_ns as f64);
             }
         }
-        let _ = match (&self.lost_camera, &self.camera) {
-            (Some(reason), _) => writeln!(out, " LOST: {}", clean(reason)),
-            (None, None) => writeln!(out, "none yet"),
-            _ => writeln!(out),
-        };
-        let (Some(result), Some(age)) = (&self.result, self.age(now_ns)) else {
-            out.push_str("no result yet\n");
-            return out;
-        };
-        let stale = if age > STALE { "  NOTHING NEW" } else { "" };
-        let _ =
-            writeln!(out, "frame     {} · epoch {} · captured {age:.2} s ago{stale}", result.sequence, result.epoch);
-        let rate = if age > STALE { 0.0 } else { self.rate().unwrap_or(0.0) };
-        let _ = writeln!(out, "rate      {rate:.1}/s · lost by this client {}", self.dropped);
-        let latency = &result.latency_ms;
-        let _ = writeln!(
-            out,
-            "latency   {:.1} ms (prepare {:.1}, fast {:.1}, publish {:.1})",
-            latency.total, latency.prepare, latency.fast, latency.publish
-        );
-        let _ = match &result.keyframe {
-            Some(key) => {
-                writeln!(out, "keyframe  {} · {} frames, {:.0} ms old", key.sequence, key.age_frames, key.age_ms)
-            }
-            None => writeln!(out, "keyframe  none yet"),
-        };
-        if let Some(confidence) = result.confidence {
-            let _ = writeln!(out, "confidence {:.0} %", confidence * 100.0);
-        }
-        for (name, statistics) in result.tasks.iter() {
-            let _ = write!(out, "\n{}", clean(name));
-            if let Statistics::Segmentation { share } = statistics {
-                out.push('\n');
-                for (class, share) in share.iter() {
-                    let part = f64::from(share.0).clamp(0.0, 1.0);
-                    let bar = "█".repeat((part * BAR as f64).round() as usize);
-                    let _ = writeln!(out, "  {:<14} {:>5.1} % {bar}", clean(class), part * 100.0);
-                }
-            } else {
-                numbers(&mut out, statistics);
-                out.push('\n');
-            }
+        match (&self.lost_camera, &self.camera) {
+            (Some(reason), _) => drop(write!(out, " LOST: {}", clean(reason))),
+            (None, None) => out.push_str("none yet"),
+            _ => {}
         }
         out
     }
+
+    /// Every task's statistics, in so many columns of characters.
+    fn tasks(&self, columns: usize) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (name, statistics) in self.result.iter().flat_map(|result| result.tasks.iter()) {
+            let mut line = clean(name);
+            if let Statistics::Segmentation { share } = statistics {
+                lines.push(line);
+                let all: Vec<String> = share.iter().map(|(class, share)| bar(class, *share)).collect();
+                // Class by class downwards.
+                let beside = (columns / BAR_LINE).clamp(1, all.len().max(1));
+                let rows = all.len().div_ceil(beside);
+                for row in 0..rows {
+                    let cells = all.iter().skip(row).step_by(rows);
+                    lines.push(cells.map(String::as_str).collect::<String>().trim_end().to_owned());
+                }
+            } else {
+                numbers(&mut line, statistics);
+                lines.push(line);
+            }
+        }
+        lines
+    }
+}
+
+/// A class with its share, padded to [`BAR_LINE`] characters.
+fn bar(class: &str, share: Share) -> String {
+    let part = f64::from(share.0).clamp(0.0, 1.0);
+    let bar = "█".repeat((part * BAR as f64).round() as usize);
+    let name: String = clean(class).chars().take(12).collect();
+    format!("  {name:<12} {:>5.1} % {bar:<BAR$} ", part * 100.0)
+}
+
+/// As many pictures as fit beside each other in so many rows, each under its name, and an empty line; nothing where they
+/// would be too small to see.
+fn side_by_side(pictures: &[Picture], rows: usize, terminal: &Terminal) -> Vec<String> {
+    let width = |count: usize| {
+        let widest = (terminal.columns + GAP).saturating_sub(count * GAP) / count;
+        pictures.iter().take(count).map(|picture| picture.columns(rows)).fold(widest, usize::min)
+    };
+    let fits = |count: &usize| width(*count) >= PICTURE_COLUMNS;
+    let Some(count) = (1..=pictures.len()).rev().find(fits) else { return Vec::new() };
+    let (width, shown) = (width(count), pictures.get(..count).unwrap_or_default());
+    let line = |cell: &dyn Fn(&Picture) -> String| shown.iter().map(cell).collect::<Vec<_>>().join(&" ".repeat(GAP));
+    let mut lines = vec![line(&|picture| format!("{:<width$.width$}", clean(&picture.name))).trim_end().to_owned()];
+    let rows = shown.iter().map(|picture| picture.rows(width)).max().unwrap_or(0);
+    for row in 0..rows {
+        lines.push(line(&|picture| match row < picture.rows(width) {
+            true => picture.row(row, width, terminal.colours),
+            false => " ".repeat(width),
+        }));
+    }
+    lines.push(String::new());
+    lines
 }
 
 /// A task's numbers on one line, each with a space before it.
@@ -214,78 +295,5 @@ fn clean(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use milad_client::{CameraMessage, Named, Share};
-
-    use super::*;
-
-    const SECOND: u64 = 1_000_000_000;
-
-    fn watching(results: u64) -> Screen {
-        let mut screen = Screen::default();
-        for i in 0..results {
-            let share = [("road".into(), Share(0.31)), ("evil\x1b[2J".into(), Share(0.69))].into_iter().collect();
-            screen.take(Message::Result(ResultMessage {
-                sequence: i,
-                dropped: 1,
-                captured_ns: SECOND + i * SECOND / 20,
-                published_ns: SECOND + i * SECOND / 20,
-                tasks: Named(vec![("seg".into(), Statistics::Segmentation { share })]),
-                ..ResultMessage::default()
-            }));
-        }
-        screen
-    }
-
-    #[test]
-    fn the_rate_and_the_losses_are_those_of_the_results() {
-        let line = watching(41).line(3 * SECOND);
-        assert!(
-            line.starts_with("frame 40 age 0.00 s rate 20.0/s latency 0.0 ms keyframe none dropped 41 seg road=31%"),
-            "{line}"
-        );
-    }
-
-    #[test]
-    fn a_small_terminal_keeps_the_top_of_the_screen() {
-        let mut screen = watching(41);
-        let whole = screen.full(3 * SECOND, None);
-        let small = screen.full(3 * SECOND, Some(4));
-        assert_eq!(small.matches("\r\n").count(), 3);
-        let first = |text: &str| text.split("\x1b[?7l").nth(1).and_then(|text| text.lines().next()).map(str::to_owned);
-        assert_eq!(first(&small), first(&whole));
-    }
-
-    #[test]
-    fn an_old_result_is_called_old() {
-        let screen = watching(3);
-        assert!(!screen.text(2 * SECOND).contains("NOTHING NEW"));
-        let old = screen.text(12 * SECOND);
-        assert!(old.contains("captured 10.90 s ago  NOTHING NEW") && old.contains("rate      0.0/s"), "{old}");
-    }
-
-    #[test]
-    fn a_lost_camera_is_told_until_it_is_back() {
-        let mut screen = watching(1);
-        let mut camera =
-            CameraMessage { state: CameraState::Lost, epoch: 1, reason: Some("gone".into()), camera: None };
-        screen.take(Message::Camera(camera.clone()));
-        assert!(screen.text(0).contains("LOST: gone") && screen.line(0).contains("CAMERA LOST: gone"));
-        camera.state = CameraState::Up;
-        camera.camera = Some(CameraInfo { name: "cam".into(), width: 4, height: 2, ..CameraInfo::default() });
-        screen.take(Message::Camera(camera));
-        assert!(screen.text(0).contains("camera    cam 4×2") && !screen.text(0).contains("LOST"));
-    }
-
-    #[test]
-    fn nothing_from_the_daemon_steers_the_terminal() {
-        let mut screen = watching(1);
-        assert!(!screen.text(0).contains('\x1b') && !screen.line(0).contains('\x1b'));
-        screen.take(Message::Bye { reason: "\x1b]0;x\x07".into() });
-        assert!(!screen.goodbye().contains('\x1b'));
-        // Its own sequences are only those of a screen.
-        assert!(
-            screen.full(0, None).starts_with("\x1b[2J\x1b[H") && screen.full(0, None).starts_with("\x1b[H\x1b[?7l")
-        );
-    }
-}
+#[path = "screen_tests.rs"]
+mod tests;
