@@ -165,7 +165,7 @@ fn serve_metrics(
     let address = listener.local_addr().context("metrics address")?;
     let (metrics, health, stop) = (metrics.clone(), health.clone(), stop.clone());
     let serve = move || {
-        if let Err(error) = http::serve(listener, |out| metrics.render(out), &health, view.as_ref(), &stop) {
+        if let Err(error) = http::serve(listener, &metrics, &health, view.as_ref(), &stop) {
             log::error!("metrics are no longer served: {error}");
         }
     };

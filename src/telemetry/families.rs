@@ -126,6 +126,7 @@ families! {
     KEYFRAMES_FAILED "milad_keyframes_failed_total" Counter, None, "Keyframes on which the slow network failed.";
     INTERVAL "milad_keyframe_interval_frames" Gauge, None, "Frames from keyframe to keyframe in force.";
     FLOAT_NODES "milad_model_float_nodes" Gauge, None, "Operators of the bundle in force that run in float though they are quantised; `milad bench` names them.";
+    HTTP_REFUSED "milad_http_refusals_total" Counter, None, "HTTP requests that were refused: malformed, too long, too slow, from strangers, for what is not there.";
     RELOADS "milad_reloads_total" Counter, Reload, "Configuration reloads, by result.";
 }
 

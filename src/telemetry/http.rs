@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
 use super::health::Health;
+use super::metrics::Metrics;
 use super::request::{Progress, Visitor, answer};
 use crate::stop::Stop;
 use crate::view::View;
@@ -120,34 +121,34 @@ struct Connection {
 }
 
 /// What every connection may ask for.
-struct Site<'a, R> {
-    render: R,
+struct Site<'a> {
+    metrics: &'a Metrics,
     health: &'a Health,
     view: Option<&'a View>,
     deadlines: Deadlines,
 }
 
-/// Serves until `stop`. `render` appends the metrics. Fails only where the listener or poll itself does.
+/// Serves until `stop`. Fails only where the listener or poll itself does.
 pub fn serve(
     listener: impl Into<Listener>,
-    render: impl Fn(&mut String),
+    metrics: &Metrics,
     health: &Health,
     view: Option<&View>,
     stop: &Stop,
 ) -> io::Result<()> {
-    serve_within(listener, render, health, view, stop, Deadlines::default())
+    serve_within(listener, metrics, health, view, stop, Deadlines::default())
 }
 
 /// As [`serve`], with other deadlines.
 pub fn serve_within(
     listener: impl Into<Listener>,
-    render: impl Fn(&mut String),
+    metrics: &Metrics,
     health: &Health,
     view: Option<&View>,
     stop: &Stop,
     deadlines: Deadlines,
 ) -> io::Result<()> {
-    let site = Site { render, health, view, deadlines };
+    let site = Site { metrics, health, view, deadlines };
     let listener = listener.into();
     listener.set_nonblocking()?;
     let mut connections: Vec<Connection> = Vec::with_capacity(CONNECTIONS);
@@ -193,7 +194,7 @@ pub fn serve_within(
             if !streamed && matches!(connection.state, State::Streaming(..)) {
                 room = room.saturating_sub(1);
             }
-            connection.deadline > now || connection.expire(now, deadlines)
+            connection.deadline > now || connection.expire(now, &site)
         });
         if knocked && listening {
             match listener.accept() {
@@ -226,7 +227,7 @@ impl Connection {
     }
 
     /// Reads or writes what it can without waiting. Returns whether to keep the connection.
-    fn advance(&mut self, now: Instant, site: &Site<'_, impl Fn(&mut String)>, room: bool) -> bool {
+    fn advance(&mut self, now: Instant, site: &Site<'_>, room: bool) -> bool {
         let deadlines = site.deadlines;
         let mut buffer = [0; 2048];
         match &mut self.state {
@@ -238,9 +239,13 @@ impl Connection {
                 };
                 head.extend(buffer.iter().take(count));
                 let visitor = Visitor { view: site.view, local: self.local, room };
-                match answer(head, &site.render, site.health, visitor) {
+                let progress = answer(head, &|out: &mut String| site.metrics.render(out), site.health, visitor);
+                if matches!(progress, Progress::Refuse(_)) {
+                    site.metrics.http_refused();
+                }
+                match progress {
                     Progress::Incomplete => true,
-                    Progress::Answer(response) => {
+                    Progress::Answer(response) | Progress::Refuse(response) => {
                         self.state = State::Writing(response, 0);
                         self.deadline = now + deadlines.exchange;
                         self.write(now, deadlines)
@@ -318,10 +323,12 @@ impl Connection {
     }
 
     /// Its time is over. One that is late with its head is told; returns whether to keep it for that.
-    fn expire(&mut self, now: Instant, deadlines: Deadlines) -> bool {
+    fn expire(&mut self, now: Instant, site: &Site<'_>) -> bool {
         if !matches!(self.state, State::Reading(_)) {
             return false;
         }
+        let deadlines = site.deadlines;
+        site.metrics.http_refused();
         self.state = State::Writing(super::request::timed_out(), 0);
         self.deadline = now + deadlines.linger;
         self.write(now, deadlines)

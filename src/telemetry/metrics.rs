@@ -37,6 +37,7 @@ struct Handles {
     keyframes_failed: Counter,
     interval: Gauge,
     float_nodes: Gauge,
+    http_refused: Counter,
     reloads: [Counter; 2],
     model: Mutex<String>,
 }
@@ -83,6 +84,7 @@ impl Metrics {
             keyframes_failed: counter(families::KEYFRAMES_FAILED, &[]),
             interval: gauge(families::INTERVAL),
             float_nodes: gauge(families::FLOAT_NODES),
+            http_refused: counter(families::HTTP_REFUSED, &[]),
             reloads: ["applied", "refused"].map(|result| counter(families::RELOADS, &[("result", result)])),
             model: Mutex::new(String::new()),
             registry,
@@ -191,6 +193,11 @@ impl Metrics {
     /// The slow network failed on a keyframe.
     pub fn keyframe_failed(&self) {
         self.0.keyframes_failed.increment(1);
+    }
+
+    /// An HTTP request was refused.
+    pub fn http_refused(&self) {
+        self.0.http_refused.increment(1);
     }
 
     /// A reload of the configuration was applied, or refused as a whole.

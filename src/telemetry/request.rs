@@ -18,6 +18,8 @@ pub(super) enum Progress {
     Incomplete,
     /// Send this and close.
     Answer(Vec<u8>),
+    /// The same, for a request that should not have come.
+    Refuse(Vec<u8>),
     /// Send this, and then what comes from there, to its end.
     Stream(Vec<u8>, OwnedFd),
 }
@@ -68,7 +70,10 @@ pub(super) fn answer(head: &[u8], render: &impl Fn(&mut String), health: &Health
             Ok(()) => (200, PLAIN, "ok\n".into()),
             Err(why) => (503, PLAIN, format!("{why}\n")),
         },
-        _ => (404, PLAIN, "not here; try /metrics, /healthz or /readyz\n".into()),
+        _ => {
+            let text = "not here; try /metrics, /healthz or /readyz\n";
+            return Progress::Refuse(response(404, PLAIN, text, body));
+        }
     };
     Progress::Answer(response(status, kind, &text, body))
 }
@@ -109,7 +114,7 @@ pub(super) fn timed_out() -> Vec<u8> {
 }
 
 fn refuse(status: u16, why: &str) -> Progress {
-    Progress::Answer(response(status, PLAIN, &format!("{why}\n"), true))
+    Progress::Refuse(response(status, PLAIN, &format!("{why}\n"), true))
 }
 
 const PLAIN: &str = "text/plain; charset=utf-8";
@@ -159,7 +164,7 @@ mod tests {
         let visitor = Visitor { view: None, local: true, room: true };
         match answer(head, &|out: &mut String| out.push_str("m 1\n"), &health, visitor) {
             Progress::Incomplete | Progress::Stream(..) => None,
-            Progress::Answer(bytes) => Some(String::from_utf8(bytes).unwrap()),
+            Progress::Answer(bytes) | Progress::Refuse(bytes) => Some(String::from_utf8(bytes).unwrap()),
         }
     }
 

@@ -30,7 +30,7 @@ fn start(
     deadlines: Deadlines,
 ) -> JoinHandle<std::io::Result<()>> {
     let (listener, metrics, health, stop) = (listener.into(), metrics.clone(), health.clone(), stop.clone());
-    std::thread::spawn(move || http::serve_within(listener, |out| metrics.render(out), &health, None, &stop, deadlines))
+    std::thread::spawn(move || http::serve_within(listener, &metrics, &health, None, &stop, deadlines))
 }
 
 impl Rig {
@@ -218,6 +218,7 @@ fn a_head_that_never_ends_and_one_that_is_too_long_are_cut_off() {
     let mut half = rig.connect();
     half.write_all(b"GET /metrics HTTP/1.1\r\nHost:").unwrap();
     assert!(read(&mut half).starts_with("HTTP/1.1 408 "));
+    assert!(rig.get("/metrics").contains("\nmilad_http_refusals_total 1\n"), "it was counted");
 }
 
 #[test]

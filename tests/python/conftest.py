@@ -14,6 +14,10 @@ sys.path.insert(0, str(ROOT / "models" / "recipe"))
 sys.path.insert(0, str(ROOT / "clients" / "python"))
 
 
+def pytest_addoption(parser):
+    parser.addoption("--pictures", action="store_true", help="make the README's pictures anew")
+
+
 def needs(tool: str) -> None:
     """Skips a test where `tool` is missing; in CI, where everything is installed, that is a failure."""
     if shutil.which(tool) is None:

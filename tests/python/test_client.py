@@ -212,4 +212,5 @@ def test_the_readme_shows_the_examples_as_they_are():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for example in sorted((CLIENT / "examples").glob("*.py")):
         assert example.read_text(encoding="utf-8").split('"""\n', 1)[1].strip() in text, example.name
-    assert (ROOT / "crates/client/examples/nearest.rs").read_text(encoding="utf-8").strip() in text
+    for example in sorted((ROOT / "crates/client/examples").glob("*.rs")):
+        assert example.read_text(encoding="utf-8").strip() in text, example.name
