@@ -93,15 +93,16 @@ class Browser:
             self.responses.setdefault(params["response"]["url"], []).append(params["response"]["status"])
         elif method == "Runtime.exceptionThrown":
             self.console.append(params["exceptionDetails"])
-        elif method == "Log.entryAdded":
+        elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
             self.console.append(params["entry"])
         return message
 
     def open(self, url):
-        """Goes to a page."""
+        """Goes to a page, and waits for its text."""
         result = self.call("Page.navigate", url=url)
         if "errorText" in result:
             raise Failed(f"{url}: {result['errorText']}")
+        self.wait("document.body && document.readyState !== 'loading'")
 
     def size(self, width, height, scale=1, mobile=False):
         """What the page takes for the window's size."""

@@ -20,8 +20,9 @@ class Daemon:
 
     def __init__(self, milad, folder):
         self.socket = folder / "s"
-        command = [milad, "run", "--bundle", BUNDLES / "plain", "--source", "card:", "--view", "--socket", self.socket, "--metrics", "127.0.0.1:0"]
-        self.process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        command = [milad, "run", "--bundle", BUNDLES / "plain", "--source", "card:", "--view"]
+        command = [str(part) for part in [*command, "--socket", self.socket, "--metrics", "127.0.0.1:0"]]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         for line in self.process.stdout:
             if found := re.search(r"http://([^/]+)/metrics", line):
                 self.address = found[1]
@@ -41,8 +42,9 @@ class Daemon:
 
     def connect(self):
         peer = socket.socket(socket.AF_UNIX)
-        peer.settimeout(60)
+        # Without a limit: a full queue is waited for.
         peer.connect(str(self.socket))
+        peer.settimeout(60)
         return peer
 
     def http(self, request, shut=True):
@@ -102,7 +104,7 @@ def unharmed(daemon):
     ({"protocol": -1, "subscribe": {}}, "expected u32"),
     ({"unsubscribe": {}}, "missing field `subscribe`"),
     ([1, 2], "expected"),
-    (b"[" * 4000, "recursion limit"),
+    (b'{"more":' + b"[" * 4000, "EOF while parsing a list"),
     (b'{"subscribe":', "EOF"),
     (b"\xff\xfe\x00", "expected"),
     (b"GET / HTTP/1.1\r", "expected"),

@@ -124,8 +124,9 @@ def test_the_picture_is_what_the_camera_sees(milad, still):
     with Terminal(milad, still, 50, 120, COLORTERM="truecolor") as terminal:
         text = terminal.screen(lambda text: complete(text) and "▀" in text)
     lines = [line for line in text.split("\r\n") if "▀" in line]
-    captions = next(line for line in text.split("\r\n") if line.startswith("camera "))
-    assert [word for word in plain(text).split("\n") if word.startswith("camera ")][1].split() == ["camera", "segmentation", "depth", "normals"], captions
+    # Behind the line that tells of the camera.
+    captions = [line for line in plain(text).split("\n") if line.startswith("camera ")][1]
+    assert captions.split() == ["camera", "segmentation", "depth", "normals"]
     rows = [colours(line) for line in lines]
     width = rows[0].index([0])
     assert width == (120 - 3 * 2) // 4
