@@ -130,7 +130,7 @@ impl Screen {
         // The last row stays free for the cursor.
         let room = terminal.rows.map_or(usize::MAX, |rows| rows.saturating_sub(1).max(1));
         let mut lines = self.state(now_ns);
-        let tasks = self.tasks(terminal.columns);
+        let tasks = self.tasks(terminal.columns, terminal.colours);
         if terminal.colours != Colours::None && self.result.is_some() {
             // A caption, and an empty line below.
             let rows = room.saturating_sub(lines.len() + tasks.len() + 2);
@@ -217,13 +217,19 @@ impl Screen {
     }
 
     /// Every task's statistics, in so many columns of characters.
-    fn tasks(&self, columns: usize) -> Vec<String> {
+    fn tasks(&self, columns: usize, colours: Colours) -> Vec<String> {
         let mut lines = Vec::new();
         for (name, statistics) in self.result.iter().flat_map(|result| result.tasks.iter()) {
             let mut line = clean(name);
             if let Statistics::Segmentation { share } = statistics {
                 lines.push(line);
-                let all: Vec<String> = share.iter().map(|(class, share)| bar(class, *share)).collect();
+                let classes = self.hello.iter().flat_map(|hello| &hello.tasks).find(|task| task.name == name);
+                let of = |class: &str| {
+                    let info = classes?.classes.iter().find(|info| info.name == class)?;
+                    let colour = super::colour(&info.color);
+                    (colours != Colours::None).then(|| colours.sequence(colour, colour))
+                };
+                let all: Vec<String> = share.iter().map(|(class, share)| bar(class, *share, of(class))).collect();
                 // Class by class downwards.
                 let beside = (columns / BAR_LINE).clamp(1, all.len().max(1));
                 let rows = all.len().div_ceil(beside);
@@ -240,12 +246,16 @@ impl Screen {
     }
 }
 
-/// A class with its share, padded to [`BAR_LINE`] characters.
-fn bar(class: &str, share: Share) -> String {
+/// A class with its share, padded to [`BAR_LINE`] characters; the bar in its colour, where there is a sequence for it.
+fn bar(class: &str, share: Share, colour: Option<String>) -> String {
     let part = f64::from(share.0).clamp(0.0, 1.0);
-    let bar = "█".repeat((part * BAR as f64).round() as usize);
+    let length = (part * BAR as f64).round() as usize;
     let name: String = clean(class).chars().take(12).collect();
-    format!("  {name:<12} {:>5.1} % {bar:<BAR$} ", part * 100.0)
+    let bar = match colour.filter(|_| length > 0) {
+        Some(sequence) => format!("{sequence}{}\x1b[0m", "█".repeat(length)),
+        None => "█".repeat(length),
+    };
+    format!("  {name:<12} {:>5.1} % {bar}{} ", part * 100.0, " ".repeat(BAR - length.min(BAR)))
 }
 
 /// As many pictures as fit beside each other in so many rows, each under its name, and an empty line; nothing where they

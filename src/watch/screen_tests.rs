@@ -9,7 +9,7 @@ const TERMINAL: Terminal = Terminal { rows: None, columns: 80, colours: Colours:
 const SECOND: u64 = 1_000_000_000;
 
 fn text(screen: &Screen, now_ns: u64) -> String {
-    [screen.state(now_ns), screen.tasks(80)].concat().join("\n")
+    [screen.state(now_ns), screen.tasks(80, Colours::None)].concat().join("\n")
 }
 
 fn watching(results: u64) -> Screen {
@@ -93,7 +93,7 @@ fn drops_are_told_by_stage_and_cause() {
 #[test]
 fn classes_stand_in_as_many_columns_as_the_terminal_has_room_for() {
     let screen = watching(1);
-    let (wide, narrow) = (screen.tasks(80), screen.tasks(60));
+    let (wide, narrow) = (screen.tasks(80, Colours::None), screen.tasks(60, Colours::None));
     assert_eq!((wide.len(), narrow.len()), (2, 3));
     assert!(wide[1].starts_with("  road          31.0 % █████") && wide[1].contains("69.0 %"), "{wide:?}");
 }

@@ -25,7 +25,7 @@ function __fish_milad_using_subcommand
 end
 
 complete -c milad -n "__fish_milad_needs_command" -l config -d 'The configuration [default: /etc/milad/milad.toml where it exists]' -r -F
-complete -c milad -n "__fish_milad_needs_command" -l source -d 'v4l2: (the first camera), v4l2:/dev/video0, v4l2:BY-ID-NAME, usb:VID:PID[:SERIAL], pipe:, clip:FILE.y4m, clip:FOLDER, scene:WORLD or card:' -r
+complete -c milad -n "__fish_milad_needs_command" -l source -d 'v4l2: (the first camera), v4l2:/dev/video0, v4l2:BY-ID-NAME, usb:VID:PID[:SERIAL], pipe:, clip:FILE, clip:FOLDER, scene:WORLD or card:' -r
 complete -c milad -n "__fish_milad_needs_command" -l bundle -d 'A bundle\'s folder, or its name in ./models or /usr/share/milad/models' -r
 complete -c milad -n "__fish_milad_needs_command" -l socket -d 'The Unix socket that results go out on' -r -F
 complete -c milad -n "__fish_milad_needs_command" -l metrics -d 'Where metrics are served: ADDRESS:PORT, or off' -r
@@ -45,7 +45,7 @@ complete -c milad -n "__fish_milad_needs_command" -f -a "bench" -d 'Times a bund
 complete -c milad -n "__fish_milad_needs_command" -f -a "scene" -d 'Writes rendered clips with their exact truth'
 complete -c milad -n "__fish_milad_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c milad -n "__fish_milad_using_subcommand run" -l config -d 'The configuration [default: /etc/milad/milad.toml where it exists]' -r -F
-complete -c milad -n "__fish_milad_using_subcommand run" -l source -d 'v4l2: (the first camera), v4l2:/dev/video0, v4l2:BY-ID-NAME, usb:VID:PID[:SERIAL], pipe:, clip:FILE.y4m, clip:FOLDER, scene:WORLD or card:' -r
+complete -c milad -n "__fish_milad_using_subcommand run" -l source -d 'v4l2: (the first camera), v4l2:/dev/video0, v4l2:BY-ID-NAME, usb:VID:PID[:SERIAL], pipe:, clip:FILE, clip:FOLDER, scene:WORLD or card:' -r
 complete -c milad -n "__fish_milad_using_subcommand run" -l bundle -d 'A bundle\'s folder, or its name in ./models or /usr/share/milad/models' -r
 complete -c milad -n "__fish_milad_using_subcommand run" -l socket -d 'The Unix socket that results go out on' -r -F
 complete -c milad -n "__fish_milad_using_subcommand run" -l metrics -d 'Where metrics are served: ADDRESS:PORT, or off' -r
@@ -55,7 +55,7 @@ complete -c milad -n "__fish_milad_using_subcommand run" -l view -d 'Serve a liv
 complete -c milad -n "__fish_milad_using_subcommand run" -l sync -d 'Wait for every frame, and publish the slow network\'s own predictions on keyframes [default: for clips that wait]'
 complete -c milad -n "__fish_milad_using_subcommand run" -s h -l help -d 'Print help'
 complete -c milad -n "__fish_milad_using_subcommand check" -l config -d 'The configuration [default: /etc/milad/milad.toml where it exists]' -r -F
-complete -c milad -n "__fish_milad_using_subcommand check" -l source -d 'v4l2: (the first camera), v4l2:/dev/video0, v4l2:BY-ID-NAME, usb:VID:PID[:SERIAL], pipe:, clip:FILE.y4m, clip:FOLDER, scene:WORLD or card:' -r
+complete -c milad -n "__fish_milad_using_subcommand check" -l source -d 'v4l2: (the first camera), v4l2:/dev/video0, v4l2:BY-ID-NAME, usb:VID:PID[:SERIAL], pipe:, clip:FILE, clip:FOLDER, scene:WORLD or card:' -r
 complete -c milad -n "__fish_milad_using_subcommand check" -l bundle -d 'A bundle\'s folder, or its name in ./models or /usr/share/milad/models' -r
 complete -c milad -n "__fish_milad_using_subcommand check" -l socket -d 'The Unix socket that results go out on' -r -F
 complete -c milad -n "__fish_milad_using_subcommand check" -l metrics -d 'Where metrics are served: ADDRESS:PORT, or off' -r
@@ -66,12 +66,15 @@ complete -c milad -n "__fish_milad_using_subcommand check" -l sync -d 'Wait for 
 complete -c milad -n "__fish_milad_using_subcommand check" -l configuration-only -d 'Read and check the configuration alone; load and open nothing. What `systemctl reload` does first'
 complete -c milad -n "__fish_milad_using_subcommand check" -s h -l help -d 'Print help'
 complete -c milad -n "__fish_milad_using_subcommand watch" -l socket -d 'The daemon\'s socket [default: the service\'s where there is one, else that of a daemon run by this user]' -r -F
+complete -c milad -n "__fish_milad_using_subcommand watch" -l record -d 'Keep the stream with all maps in a new file; `--source clip:FILE` plays its pictures again' -r -F
+complete -c milad -n "__fish_milad_using_subcommand watch" -l save -d 'Keep every result\'s maps in a folder: the camera and classes as PNG, numbers as .npy' -r -F
+complete -c milad -n "__fish_milad_using_subcommand watch" -l frames -d 'End after N results' -r
 complete -c milad -n "__fish_milad_using_subcommand watch" -l json -d 'Pass the daemon\'s lines through as they are'
 complete -c milad -n "__fish_milad_using_subcommand watch" -s h -l help -d 'Print help'
 complete -c milad -n "__fish_milad_using_subcommand devices" -l json -d 'One JSON array instead of the table'
 complete -c milad -n "__fish_milad_using_subcommand devices" -s h -l help -d 'Print help'
 complete -c milad -n "__fish_milad_using_subcommand infer" -l bundle -d 'The bundle: a folder, or a name in ./models or /usr/share/milad/models' -r
-complete -c milad -n "__fish_milad_using_subcommand infer" -l clip -d 'The clip: a .y4m file, or a folder of PNG or JPEG pictures' -r -F
+complete -c milad -n "__fish_milad_using_subcommand infer" -l clip -d 'The clip: a .y4m file, a recording of `milad watch`, or a folder of PNG or JPEG pictures' -r -F
 complete -c milad -n "__fish_milad_using_subcommand infer" -l out -d 'Where the results go; made if it is not there' -r -F
 complete -c milad -n "__fish_milad_using_subcommand infer" -l interval -d 'Frames from keyframe to keyframe [default: what the bundle was trained for]' -r
 complete -c milad -n "__fish_milad_using_subcommand infer" -l latency -d 'Frames until a keyframe\'s memory comes into force. Keyframes are then at least so far apart, whatever the interval: there is one slow network' -r
