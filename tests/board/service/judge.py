@@ -153,7 +153,7 @@ def a_stage_that_hangs_is_restarted_by_the_watchdog_and_the_journal_says_why():
     before, after = state("hang/before"), state("hang/after")
     assert int(after["NRestarts"]) == int(before["NRestarts"]) + 1 and after["MainPID"] != before["MainPID"], after
     said = [words for priority, words in journal("hang") if priority <= 3 and "asking the service manager for a restart" in words]
-    assert len(said) == 1, said
+    assert said, text("hang/journal")
     assert re.search(r"stage \w+ has been at one piece of work|captured frames have been waiting for an answer", said[0]), said
     assert any("atchdog" in words for _, words in journal("hang")), "no word of systemd's"
     assert len(results("hang/results")) >= 5
@@ -225,7 +225,8 @@ def without_the_unit_the_same_probes_come_through():
     outside = probes("outside")
     came = {what for what, said in outside.items() if said == "done"}
     expected = {"open an internet socket", "write in /etc", "write in /usr", "write in /run", "see the process of another user",
-                "open /dev/kmsg", "read shadow", "mount", "open the camera", "write in /root", "write in /home"}
+                "open /dev/kmsg", "open /dev/mem", "read shadow", "read what others log", "mount", "set the clock", "get a real-time priority",
+                "open the camera", "write in /root", "write in /home"}
     assert expected <= came, f"{sorted(expected - came)} in {outside}"
 
 
@@ -289,7 +290,7 @@ def an_upgrade_keeps_the_configuration_and_purging_leaves_nothing():
 
 
 # What the system makes for itself when units are started for the first time, and the test's own folders.
-MADE_BY_OTHERS = {"/etc/passwd-", "/etc/group-", "/etc/gshadow-", "/etc/shadow-", "/opt", "/home", "/etc/.pwd.lock"}
+MADE_BY_OTHERS = {"/etc/passwd-", "/etc/group-", "/etc/gshadow-", "/etc/shadow-", "/etc/.pwd.lock"}
 
 
 def main():
