@@ -39,9 +39,12 @@ class Daemon:
             [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             preexec_fn=lambda: os.sched_setaffinity(0, CORES[:1]),
         )
-        while not os.path.exists(self.socket):
-            time.sleep(0.05)
-        self.published()
+        while True:
+            try:
+                self.published()
+                break
+            except OSError:
+                time.sleep(0.05)
 
     def cpu(self):
         """Seconds of CPU time, to the nanosecond."""
