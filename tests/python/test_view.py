@@ -211,6 +211,22 @@ def test_its_numbers_are_those_of_the_results(page):
         assert page.run(f"({inked})(document.getElementById('{canvas}'))"), canvas
 
 
+def test_it_reads_only_while_somebody_looks(page, street):
+    def hide(hidden):
+        page.run(f"Object.defineProperty(document, 'hidden', {{value: {hidden}, configurable: true}})")
+        page.run("document.dispatchEvent(new Event('visibilitychange'))")
+
+    assert street.metric("milad_clients") == 1
+    hide("true")
+    until = time.monotonic() + 60
+    while street.metric("milad_clients") > 0:
+        assert time.monotonic() < until, "it reads on behind the user's back"
+        time.sleep(0.05)
+    frames = int(page.run("document.body.dataset.frames"))
+    hide("false")
+    page.wait(f"document.body.dataset.frames > {frames + 2} && document.body.className === 'live'")
+
+
 def test_nothing_is_fetched_from_elsewhere_and_nothing_can_be(page, street):
     assert page.requests and all(url.startswith(street.url) or url.startswith("data:") for url in page.requests), page.requests
     with Elsewhere(b"other") as other:
