@@ -161,6 +161,11 @@ def test_stages_leave_a_bundle(smoke, monkeypatch):
         assert all(np.isfinite(array).all() for array in answer.outputs.values())
     slow, fast = (macs.count((work / "bundle" / f"{name}.onnx").read_bytes()) for name in ("slow", "fast"))
     assert slow > fast > 0
+    # The fast network's first layers and heads are the slow one's, still.
+    slow, fast = blocks.fold(stage_slow.trained(chosen, work)), stage_fast.trained(chosen, work)
+    for part in ("early", "heads"):
+        ours, theirs = getattr(fast, part).state_dict(), getattr(slow, part).state_dict()
+        assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours), part
 
 
 def test_training_goes_on_where_it_was_stopped(smoke, monkeypatch):
@@ -283,3 +288,37 @@ def test_the_command_line_reports_errors_without_a_trace(capsys, tmp_path, monke
     assert main() == 1
     assert "run --stage data" in capsys.readouterr().err
     assert train.STAGES[0] == "data"
+
+
+def test_a_map_moved_by_whole_cells_is_shifted_and_between_cells_averaged():
+    from milad_recipe.slow import moved
+
+    torch.manual_seed(1)
+    map = torch.randn(2, 3, 6, 8)
+    shifted = moved(map, torch.tensor([[2.0, -1.0], [0.0, 0.0]]))
+    torch.testing.assert_close(shifted[0, :, :5, 2:], map[0, :, 1:, :6])
+    torch.testing.assert_close(shifted[1], map[1])
+    torch.testing.assert_close(shifted[0, :, :5, 0], map[0, :, 1:, 0], msg="the edge is repeated")
+    half = moved(map, torch.tensor([[0.5, 0.0], [0.0, 0.5]]))
+    torch.testing.assert_close(half[0, :, :, 1:], (map[0, :, :, 1:] + map[0, :, :, :-1]) / 2)
+    torch.testing.assert_close(half[1, :, 1:], (map[1, :, 1:] + map[1, :, :-1]) / 2)
+
+
+def test_transported_predictions_rest_on_the_frame_now_and_the_feature_from_elsewhere(smoke):
+    from milad_recipe.slow import STRIDE, draw_moves, moved
+
+    torch.manual_seed(2)
+    network = stage_slow.network(smoke[0]).eval()
+    image = torch.randn(4, 3, smoke[0].height, smoke[0].width)
+    plain = network({"image": image})
+    for moves in (torch.zeros(0, 2), torch.zeros(3, 2)):
+        for name, prediction in network.transported(image, moves).items():
+            torch.testing.assert_close(prediction, plain[name])
+    moves = torch.tensor([[float(STRIDE), 0.0], [0.0, 5.0]])
+    feature = moved(network.features(moved(image[:2], moves))[0], -moves / STRIDE)
+    by_hand, ours = network.heads(feature, network.early(image[:2])), network.transported(image, moves)
+    for name, prediction in ours.items():
+        torch.testing.assert_close(prediction[:2], by_hand[name])
+        torch.testing.assert_close(prediction[2:], plain[name][2:])
+    drawn = draw_moves(np.random.default_rng(3), 500)
+    assert drawn.abs().max() == 12 and bool((drawn == drawn.round()).all()) and abs(float(drawn.mean())) < 1

@@ -114,6 +114,8 @@ class Sizes:
 class Slow:
     sizes: Sizes = field(default_factory=Sizes)
     training: Training = field(default_factory=Training)
+    transport: float = field(default=0.0, metadata=LATER)
+    """Share of a batch whose stride-8 feature is that of the picture moved by some pixels, moved back: as attention will use it."""
 
 
 @dataclass(frozen=True)

@@ -101,9 +101,8 @@ class FastNetwork(nn.Module):
             self.propagation = propagation(sizes, own, slow.feature, *self.map)
             self.fusion = fusion(sizes, own, slow.feature, *self.map)
         initialise(self)
-        self.heads = Heads(slow.feature, slow.channels[0], slow.trunk, tasks)
-        initialise(self.heads)
         self.early = fold(Early(slow)).requires_grad_(False)  # the slow network's, and stays so
+        self.heads = fold(Heads(slow.feature, slow.channels[0], slow.trunk, tasks))  # begin as the slow network's
         for _, way in self.by_name():
             nn.init.zeros_(way.fusion.last.weight)
             if isinstance(way.propagation, Attention):

@@ -40,9 +40,15 @@ class Attention(nn.Module):
         self.register_buffer("places", coordinates(height, width), persistent=False)
 
     def start(self) -> None:
-        """Queries and keys begin alike: a place is most like itself."""
+        """Queries and keys begin alike: a place is most like itself. And attention begins as a copy of where things were, with a preference for what
+        is near: from an even look at the whole window it never learns to be sharp."""
         if self.query.weight.shape == self.key.weight.shape:
             self.key.load_state_dict(self.query.state_dict())
+        if self.attention.bias is not None:
+            side = torch.arange(-self.attention.radius, self.attention.radius + 1)
+            distance = torch.hypot(side[:, None].float(), side[None].float()).flatten()
+            with torch.no_grad():
+                self.attention.bias.copy_((6 - 3 * distance).clamp(min=0).expand_as(self.attention.bias))
 
     def forward(self, own: Tensor, key: Tensor, value: Tensor, valid: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         query = self.query(own)

@@ -8,6 +8,7 @@ so that attention brings along where it looked. Sizes: see `config.Sizes`; a pla
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .blocks import Block, Context, ConvBn, Heads, double, initialise
 from .config import Sizes
@@ -25,6 +26,24 @@ def coordinates(height: int, width: int) -> Tensor:
     columns = (torch.arange(width) - (width - 1) / 2) / CELLS
     rows = (torch.arange(height) - (height - 1) / 2) / CELLS
     return torch.stack([columns.expand(height, width), rows[:, None].expand(height, width)])[None]
+
+
+FARTHEST = 12
+"""Pixels that `draw_moves` moves by at most."""
+
+
+def draw_moves(random, count: int) -> Tensor:
+    """[count, 2]: right and down, in whole pixels."""
+    return torch.from_numpy(random.integers(-FARTHEST, FARTHEST + 1, (count, 2))).float()
+
+
+def moved(map: Tensor, by: Tensor) -> Tensor:
+    """`map` [B, C, H, W], what lay at p now at p + by, in its own cells; bilinear, the edge repeated."""
+    height, width = map.shape[2:]
+    rows = (torch.arange(height, device=map.device) + 0.5 - by[:, 1:]) * (2 / height) - 1
+    columns = (torch.arange(width, device=map.device) + 0.5 - by[:, :1]) * (2 / width) - 1
+    grid = torch.stack([columns[:, None].expand(-1, height, -1), rows[:, :, None].expand(-1, -1, width)], 3)
+    return F.grid_sample(map.float(), grid, mode="bilinear", padding_mode="border", align_corners=False).to(map.dtype)
 
 
 class Early(nn.Module):
@@ -71,6 +90,16 @@ class SlowNetwork(nn.Module):
         at_8 = self.stage_8(at_4)
         up = double(self.top(self.stage_16(at_8)))
         return self.decoder(self.lateral(at_8) + up), at_4
+
+    def transported(self, image: Tensor, moves: Tensor) -> dict[str, Tensor]:
+        """Predictions for training. The first len(moves) pictures' feature is that of the picture moved by so many pixels, moved back between
+        cells: what attention will bring from a keyframe. The heads so learn to take what is fine from the current frame."""
+        count = len(moves)
+        if not count:
+            return self.heads(*self.features(image))
+        feature, fine = self.features(torch.cat([moved(image[:count], moves), image[count:]]))
+        feature = torch.cat([moved(feature[:count], -moves / STRIDE), feature[count:]])
+        return self.heads(feature, torch.cat([self.early(image[:count]), fine[count:]]))
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         feature, fine = self.features(inputs["image"])

@@ -10,7 +10,7 @@ from .config import Config
 from .data import Reader, single_frames
 from .losses import task_losses
 from .loop import Loop
-from .slow import SlowNetwork
+from .slow import SlowNetwork, draw_moves
 
 PARTS = ("slow", "losses", "augment", "data")
 """Of the configuration, that the slow network depends on."""
@@ -59,8 +59,9 @@ def _train(crew: team.Team, config: Config, work: Path) -> None:
             state["known"] = stage_data.opened(config, work, config.data.train, state["known"])
             state.update(clips=list(state["known"].values()), looked=time.monotonic())
         image, truth = single_frames(reader, state["clips"], items)
+        moves = draw_moves(reader.random, round(items * config.slow.transport)).to(where)
         with torch.autocast(where.type, torch.bfloat16, enabled=in_bfloat16):
-            outputs = loop.network({"image": image.to(where, non_blocking=True)})
+            outputs = loop.network.transported(image.to(where, non_blocking=True), moves)
         return task_losses(outputs, truth.to(where), config.losses, weights)
 
     loop.run(losses, lambda averaged: validation.of_single_frames(averaged, tune, config))
