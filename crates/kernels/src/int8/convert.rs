@@ -1,24 +1,54 @@
 //! Where the integer part begins and ends: f32 `[channels, height, width]` or an image ↔ codes, with the change of layout.
 
+use super::layout::CHANNEL_STEP;
 use super::quantisation::code;
+use super::versions::versions;
 use super::{Error, Kernel, Layout, Plane, PlaneMut, Quantisation};
 
 /// QuantizeLinear of f32 `[channels, height, width]`: `saturate(round_half_even(x / scale) + zero_point)`. Writes the rows of `output`.
 pub fn quantise(kernel: Kernel, quantisation: Quantisation, input: &[f32], output: &mut PlaneMut) -> Result<(), Error> {
-    let _ = kernel;
     quantisation.check("scale")?;
     let layout = *output.layout();
     elements(&layout, input.len())?;
-    let plane = layout.height() * layout.width();
+    let (width, channels) = (layout.width(), layout.channels());
+    let plane = layout.height() * width;
     for row in output.rows() {
-        let stride = layout.pixel_stride();
-        for (channel, values) in input.chunks_exact(plane).enumerate() {
-            let values = &values[row * layout.width()..][..layout.width()];
-            let target = output.row_mut(row)[channel..].iter_mut().step_by(stride);
-            target.zip(values).for_each(|(y, &x)| *y = code(x / quantisation.scale, quantisation.zero_point));
+        let target = output.row_mut(row);
+        for first in (0..channels).step_by(CHANNEL_STEP) {
+            // What fills up four channels may hold anything: here the last channel again.
+            let values = [0, 1, 2, 3].map(|more| {
+                let channel = (first + more).min(channels - 1);
+                &input[channel * plane + row * width..][..width]
+            });
+            quantise_four(kernel, &mut target[first..], layout.pixel_stride(), values, quantisation);
         }
     }
     Ok(())
+}
+
+/// Pixels that are computed before they go to their places.
+const PIXELS: usize = 64;
+
+versions! {
+    /// Four channels of a row: vectors of pixels, one word of four codes each.
+    fn quantise_four(target: &mut [u8], stride: usize, values: [&[f32]; 4], quantisation: Quantisation) {
+        let Quantisation { scale, zero_point } = quantisation;
+        let mut words = [0u32; PIXELS];
+        for start in (0..values[0].len()).step_by(PIXELS) {
+            let [a, b, c, d] = values.map(|values| &values[start..values.len().min(start + PIXELS)]);
+            for ((((word, &a), &b), &c), &d) in words.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                let [a, b, c, d] = [a, b, c, d].map(|x| u32::from(code(x / scale, zero_point)));
+                *word = a | b << 8 | c << 16 | d << 24;
+            }
+            for (pixel, word) in target[start * stride..].chunks_mut(stride).zip(&words[..a.len()]) {
+                let bytes = word.to_le_bytes();
+                match pixel.first_chunk_mut::<4>() {
+                    Some(pixel) => *pixel = bytes,
+                    None => pixel.iter_mut().zip(bytes).for_each(|(code, byte)| *code = byte),
+                }
+            }
+        }
+    }
 }
 
 /// DequantizeLinear to f32 `[channels, height, width]`: `(code − zero_point) · scale`.
