@@ -283,6 +283,7 @@ impl Bundle {
         let first = slow.run(&image, keys, 0).map_err(refused(&slow_file))?;
         fast.run(&image, &first.memory, 0).map_err(refused(&fast_file))?;
         slow.reset();
+        super::memory::give_back();
         let report = LoadReport { loading: self.report.loading + start.elapsed(), ..self.report };
         Ok(Networks { spec: self.spec, fast, slow, initial, report })
     }

@@ -4,6 +4,8 @@ A bundle that has not been shipped yet is skipped, and said so.
 """
 
 import hashlib
+import json
+import subprocess
 import tomllib
 
 import numpy as np
@@ -77,6 +79,14 @@ def test_int8_is_int8(shipped):
             if tensor.data_type in weights:
                 weights[tensor.data_type] += int(np.prod(tensor.dims))
         assert weights[onnx.TensorProto.INT8] >= 10 * weights[onnx.TensorProto.FLOAT], name
+
+
+def test_convolutions_run_in_integers_and_loading_leaves_no_memory_behind(milad, shipped):
+    """What is float in a quantised network is no convolution; weights, maps and program together stay small."""
+    command = [milad, "bench", "--json", "--frames", "1", "--bundle", shipped]
+    report = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert not [node for node in report["float_though_quantised"] if "(Conv)" in node]
+    assert report["resident_bytes"] <= 48 << 20
 
 
 def test_onnxruntime_runs_every_file(shipped, clips):
