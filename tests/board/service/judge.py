@@ -72,7 +72,7 @@ def the_results_socket_is_for_its_group_alone():
 
 @test
 def installing_again_is_no_fault():
-    assert timed("install/again")[0] == 0, text("install/again.said")
+    assert timed("removed/upgrade")[0] == 0, text("removed/upgrade.said")
 
 
 @test
@@ -277,7 +277,7 @@ def a_read_only_root_and_a_full_run_are_met():
 
 @test
 def an_upgrade_keeps_the_configuration_and_purging_leaves_nothing():
-    assert "interval = 9" in text("removed/configuration"), text("removed/upgrade")
+    assert "interval = 9" in text("removed/configuration"), text("removed/upgrade.said")
     assert state("removed/upgraded")["ActiveState"] == "active"
     assert timed("removed/remove")[0] == 0, text("removed/remove.said")
     assert timed("removed/purge")[0] == 0, text("removed/purge.said")
