@@ -1,6 +1,7 @@
 """Training: the stages on tiny networks and fabricated clips, what they refuse, and that they go on where they were stopped."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -178,7 +179,34 @@ def test_training_goes_on_where_it_was_stopped(smoke, monkeypatch):
     stage_slow.run(longer, work)
     second = torch.load(path, weights_only=True)
     assert second["samples"] == 48
-    assert int(second["network"]["early.stem.0.1.num_batches_tracked"]) == 3, "the first 16 samples were not seen anew"
+    assert int(second["network"]["decoder.0.1.num_batches_tracked"]) == 3, "the first 16 samples were not seen anew"
+
+
+def test_training_starts_from_weights_of_another_configuration(smoke, tmp_path):
+    chosen, work = smoke
+    stage_slow.run(chosen, work)
+    path = stage_slow.folder(work) / "checkpoint.pt"
+    wider = tmp_path / "wider"
+    shutil.copytree(work / "data", wider / "data")
+    changes = [*ONE, "slow.sizes.trunk=24", f"slow.training.start={path}", "slow.training.rate=0.0", "slow.training.weight_decay=0.0"]
+    stage_slow.run(config.load(RECIPE / "smoke.toml", changes), wider)
+    first, second = (torch.load(file, weights_only=True) for file in (path, wider / "slow" / "checkpoint.pt"))
+    assert second["samples"] == 32, "the samples of the weights it started from count"
+    same = {name for name, value in second["network"].items() if value.shape == first["average"][name].shape and torch.equal(value, first["average"][name])}
+    assert "stage_8.0.first.0.weight" in same and "heads.trunk.0.weight" not in same
+    logged = json.loads((wider / "slow" / "log.jsonl").read_text().splitlines()[0])
+    assert logged["samples"] == 16 and "heads.trunk.0.weight" in logged["new"] and logged["taken"] + len(logged["new"]) == len(second["network"])
+
+
+def test_a_start_that_is_no_checkpoint_is_refused(smoke, tmp_path):
+    chosen, work = smoke
+    other = tmp_path / "other.pt"
+    torch.save({"digest": "", "samples": 1, "average": {"else": torch.zeros(1)}}, other)
+    torn = tmp_path / "torn.pt"
+    torn.write_bytes(b"torn")
+    for path, words in ((tmp_path / "none.pt", "found no file"), (torn, "found something else"), (other, "none whose name and shape fit")):
+        with pytest.raises(RecipeError, match=words):
+            stage_slow.run(config.load(RECIPE / "smoke.toml", [*ONE, f"slow.training.start={path}"]), work)
 
 
 def test_a_stage_that_is_told_to_end_saves_and_goes_on_later(smoke):

@@ -30,6 +30,17 @@ def load(path: Path, digest: str, what: str) -> dict | None:
     return state
 
 
+def start(path: Path) -> dict:
+    """A checkpoint of whatever configuration, to take weights from."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return {"average": dict(state["average"]), "samples": int(state["samples"])}
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: expected a checkpoint to start from, found no file; give the path of a stage's checkpoint.pt, or leave training.start empty") from None
+    except Exception as error:  # torch raises whatever the file's bytes lead it to
+        raise RecipeError(f"{path}: expected a checkpoint to start from, found something else ({type(error).__name__}: {error}); give the path of a stage's checkpoint.pt") from None
+
+
 def need(path: Path, digest: str, what: str) -> dict:
     """As `load`, but the file must be there."""
     state = load(path, digest, what)

@@ -90,6 +90,8 @@ class Training:
     seed: int = 1
     validate_every: int = 500
     """Steps."""
+    start: str = ""
+    """Path of another training's checkpoint.pt: what of its weights fits by name and shape is where this training starts, and its samples count."""
 
 
 @dataclass(frozen=True)
@@ -232,7 +234,7 @@ class Config:
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
 
 
-_NOT_IN_DIGEST = {"samples", "minutes", "workers", "validate_every", "train", "tune", "at_least"}
+_NOT_IN_DIGEST = {"samples", "minutes", "workers", "validate_every", "train", "tune", "at_least", "start"}
 
 
 def load(path: Path, changes: list[str] = ()) -> Config:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from . import checkpoint
-from .config import Training
+from .config import RecipeError, Training
 from .progress import Bar, Log, curves
 from .team import Team
 
@@ -37,8 +37,9 @@ class Loop:
         self.averaged = copy.deepcopy(network).requires_grad_(False)
         self.step, self.elapsed, self.asked, self.stopping = 0, 0.0, False, False
         self.log = Log(folder / "log.jsonl")
-        team.same(list(network.parameters()) + list(network.buffers()))
+        self.before = 0
         self._resume()
+        team.same(list(network.parameters()) + list(network.buffers()))
 
     @property
     def path(self) -> Path:
@@ -49,6 +50,11 @@ class Loop:
         """Seen by the whole team."""
         return self.step * self.training.batch
 
+    @property
+    def seen(self) -> int:
+        """Samples, with those that the weights it started from had seen."""
+        return self.before + self.samples
+
     def _resume(self) -> None:
         state = checkpoint.load(self.path, self.digest, self.stage)
         if state is not None:
@@ -57,12 +63,28 @@ class Loop:
             self.optimizer.load_state_dict(state["optimizer"])
             for name, companion in self.companions.items():
                 companion.load_state_dict(state[name])
-            self.step, self.elapsed = state["step"], state["elapsed"]
+            self.step, self.elapsed, self.before = state["step"], state["elapsed"], state.get("before", 0)
+        elif self.training.start:
+            self._start(Path(self.training.start))
+
+    def _start(self, path: Path) -> None:
+        """Takes from another training's averaged weights what has the same name and shape; what is fixed here stays."""
+        found = checkpoint.start(path)
+        fixed = {name for name, parameter in self.network.named_parameters() if not parameter.requires_grad}
+        ours = {name: value for name, value in self.network.state_dict().items() if name not in fixed}
+        fitting = {name: value for name, value in found["average"].items() if name in ours and value.shape == ours[name].shape}
+        if not fitting:
+            raise RecipeError(f"{path}: expected weights of the {self.stage} network, found none whose name and shape fit; choose a checkpoint of stage {self.stage}")
+        for network in (self.network, self.averaged):
+            network.load_state_dict(fitting, strict=False)
+        self.before = found["samples"]
+        if self.team.rank == 0:
+            self.log.write(start=str(path), samples=self.before, taken=len(fitting), new=sorted(ours.keys() - fitting.keys()))
 
     def save(self) -> None:
         """Rank 0 writes where training stands."""
         if self.team.rank == 0:
-            state = {"stage": self.stage, "step": self.step, "samples": self.samples, "elapsed": self.elapsed, "done": self.done}
+            state = {"stage": self.stage, "step": self.step, "samples": self.seen, "before": self.before, "elapsed": self.elapsed, "done": self.done}
             state |= {"network": self.network.state_dict(), "average": self.averaged.state_dict(), "optimizer": self.optimizer.state_dict()}
             state |= {name: companion.state_dict() for name, companion in self.companions.items()}
             checkpoint.save(self.path, self.digest, state)
@@ -111,12 +133,12 @@ class Loop:
                 if self.team.rank == 0:
                     self._report(bar, found, extra, rate, smooth, share)
                     if self.step % self.training.validate_every == 0:
-                        self.log.write(step=self.step, samples=self.samples, validation=validate(self.averaged.eval()))
+                        self.log.write(step=self.step, samples=self.seen, validation=validate(self.averaged.eval()))
                     if time.monotonic() - saved > CHECKPOINT_SECONDS:
                         self.save()
                         saved = time.monotonic()
             if self.team.rank == 0 and not self.stopping:
-                self.log.write(step=self.step, samples=self.samples, elapsed=self.elapsed, validation=validate(self.averaged.eval()))
+                self.log.write(step=self.step, samples=self.seen, elapsed=self.elapsed, validation=validate(self.averaged.eval()))
             self.save()
             if self.team.rank == 0:
                 bar.show(share, "stopped, saved" if self.stopping else "done", last=True)
@@ -146,4 +168,4 @@ class Loop:
         bar.show(share, f"step {self.step}, loss {smooth:.4f}, {speed:.0f} samples/s")
         if self.step % LOG_STEPS == 0:
             numbers = {name: round(float(value), 5) for name, value in zip(found, extra)}
-            self.log.write(step=self.step, samples=self.samples, elapsed=round(self.elapsed, 1), rate=rate, losses=numbers)
+            self.log.write(step=self.step, samples=self.seen, elapsed=round(self.elapsed, 1), rate=rate, losses=numbers)
