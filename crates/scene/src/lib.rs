@@ -17,6 +17,7 @@
 
 pub mod clip;
 pub mod description;
+pub mod frame;
 pub mod material;
 pub mod math;
 pub mod random;
@@ -25,5 +26,6 @@ pub mod world;
 #[cfg(feature = "write")]
 pub mod write;
 
-pub use clip::{Clip, Intrinsics, Options, Pose, Quality, Truth};
+pub use clip::Clip;
+pub use frame::{Intrinsics, Options, Pose, Quality, Truth};
 pub use world::{Class, FRAMES_PER_SECOND, UnknownWorld, World};

@@ -1,7 +1,7 @@
 //! House fronts: floors of windows in bays, bands, shops.
 
 use super::noise::lattice;
-use super::pattern::{Place, Texel, brick};
+use super::place::{Place, Texel, brick};
 use crate::material::{Material, Pattern};
 use crate::math::{Vec3, floor, fract};
 use crate::random::unit;

@@ -6,12 +6,13 @@ mod film;
 mod intersect;
 mod noise;
 mod pattern;
+mod place;
 mod shade;
 mod shadow;
 mod view;
 
-use crate::clip::{Quality, Truth};
 use crate::description::Scene;
+use crate::frame::{Quality, Truth};
 use crate::math::{Vec3, v3};
 use film::Develop;
 use shade::Lighting;

@@ -3,7 +3,8 @@
 
 use super::intersect;
 use super::noise::noise2;
-use super::pattern::{Place, texel};
+use super::pattern::texel;
+use super::place::Place;
 use super::shadow::Shadows;
 use super::view::{Eye, Lens, Primitive};
 use crate::description::{Scene, Sky};

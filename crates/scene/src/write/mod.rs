@@ -8,7 +8,8 @@ mod readable;
 pub use packed::packed;
 pub use readable::clip;
 
-use crate::clip::{Clip, Pose};
+use crate::clip::Clip;
+use crate::frame::Pose;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;

@@ -3,7 +3,8 @@
 
 use super::npy::Npy;
 use super::{camera_json, whole};
-use crate::clip::{Clip, Truth};
+use crate::clip::Clip;
+use crate::frame::Truth;
 use std::fs;
 use std::io;
 use std::path::Path;
