@@ -111,7 +111,7 @@ def test_losses_on_whole_truth_are_the_textbook_ones():
     truth, weights = random_truth(), torch.rand(8) + 0.5
     outputs = {f"task.{name}": torch.randn(2, channels, 8, 16) for name, channels in TASKS.items()}
     torch.manual_seed(5)
-    found = losses.task_losses(outputs, truth, config.Losses(), weights)
+    found = losses.task_losses(outputs, truth, config.Losses(depth_relative=1.5), weights)
     torch.manual_seed(5)
     part = losses.Quarter(truth)
     large = {name: part.upsampled(output) for name, output in outputs.items()}
@@ -121,6 +121,9 @@ def test_losses_on_whole_truth_are_the_textbook_ones():
     torch.testing.assert_close(found["jaccard"], 0.5 * (1 - (both / (share.sum((0, 2, 3)) + one_hot.sum((0, 2, 3)) - both)).mean()))
     chord = ((F.normalize(large["task.normals"], dim=1) - part.truth.normals).square().sum(1) + 1e-4).sqrt().mean()
     torch.testing.assert_close(found["normals"], 1.5 * chord)
+    log_depth, true = large["task.depth"][:, 0].double().numpy(), part.truth.log_depth.double().numpy()
+    share = np.abs(np.exp(np.minimum(log_depth, true + 2)) - np.exp(true)) / np.exp(true)
+    assert float(found["depth_relative"]) == pytest.approx(1.5 * share[~part.truth.sky.numpy()].mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize("missing", ["some", "all"])
@@ -132,7 +135,7 @@ def test_truth_that_is_missing_changes_nothing(missing):
     truth.category[:, gone], truth.log_depth[:, gone], truth.normals[:, :, gone] = 255, float("nan"), 0
     outputs = {f"task.{name}": torch.randn(2, channels, 32, 64, requires_grad=True) for name, channels in TASKS.items()}
     torch.manual_seed(5)
-    found = losses.task_losses(outputs, truth, config.Losses(), weights)
+    found = losses.task_losses(outputs, truth, config.Losses(depth_relative=1.5), weights)
     sum(found.values()).backward()
     for name, output in outputs.items():
         assert torch.isfinite(output.grad).all(), name
@@ -142,7 +145,7 @@ def test_truth_that_is_missing_changes_nothing(missing):
         return
     half = data.Truth(*(part[..., :16, :] for part in (truth.category, truth.log_depth, truth.sky, truth.normals)))
     torch.manual_seed(5)
-    alone = losses.task_losses({name: output[:, :, :16] for name, output in outputs.items()}, half, config.Losses(), weights)
+    alone = losses.task_losses({name: output[:, :, :16] for name, output in outputs.items()}, half, config.Losses(depth_relative=1.5), weights)
     for name, value in alone.items():
         torch.testing.assert_close(found[name], value, msg=name)
 

@@ -63,6 +63,8 @@ class Losses:
     """Classes weigh their share of pixels to the power of minus this."""
     jaccard: float = 0.5
     depth: float = 2.0
+    depth_relative: float = field(default=0.0, metadata=LATER)
+    """L1 of depth as a share of the true one, which is what is measured in the end."""
     depth_gradient: float = 1.0
     sky: float = 0.1
     """Of the depth loss where there is sky."""

@@ -61,6 +61,8 @@ def task_losses(outputs: dict[str, Tensor], whole: Truth, losses: Losses, class_
         true_depth = truth.log_depth.where(measured, 0.0)  # a NaN would live on in the gradient, whatever its weight
         weight = torch.where(truth.sky, losses.sky, 1.0) * measured
         found["depth"] = losses.depth * ((log_depth - true_depth).abs() * weight).sum() / weight.sum().clamp(min=1e-6)
+        if losses.depth_relative:
+            found["depth_relative"] = losses.depth_relative * relative_loss(log_depth, true_depth, measured & ~truth.sky)
         if losses.depth_gradient:
             found["depth_gradient"] = losses.depth_gradient * gradient_loss(log_depth, true_depth, measured & ~truth.sky)
     if "task.normals" in outputs:
@@ -78,6 +80,12 @@ def soft_jaccard(share: Tensor, right: Tensor, category: Tensor, known: Tensor) 
     union = share.sum((0, 2, 3)) + area - both
     there = area > 0
     return 1 - (both[there] / union[there]).mean() if there.any() else share.sum() * 0.0
+
+
+def relative_loss(log_depth: Tensor, truth: Tensor, usable: Tensor) -> Tensor:
+    """Mean error as a share of the true depth (AbsRel) where usable. Where an edge leaves two depths possible it prefers the nearer, as the measure does."""
+    share = (log_depth - truth).clamp(max=2.0).expm1().abs()  # e² times too far is as bad as it gets: no gradient without bound
+    return (share * usable).sum() / usable.sum().clamp(min=1)
 
 
 def gradient_loss(log_depth: Tensor, truth: Tensor, usable: Tensor) -> Tensor:
