@@ -13,7 +13,7 @@ pub enum Kernel {
     Avx2,
     /// AVX-512 with VNNI: four products a lane and instruction (vpdpbusd).
     Avx512Vnni,
-    /// NEON before dotprod (Cortex-A53, A72): smull, smlal, sadalp.
+    /// NEON before dotprod (Cortex-A53, A72, and 32-bit ARM): smull, smlal, sadalp.
     Neon,
     /// NEON with dotprod (Cortex-A76): four products a lane and instruction (sdot).
     NeonDot,
@@ -42,8 +42,8 @@ impl Kernel {
             Kernel::Avx2 => Isa::Avx2.available(),
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx512Vnni => Isa::Avx512.available() && std::arch::is_x86_feature_detected!("avx512vnni"),
-            #[cfg(target_arch = "aarch64")]
-            Kernel::Neon => true,
+            #[cfg(any(target_arch = "aarch64", target_arch = "arm"))]
+            Kernel::Neon => Isa::Neon.available(),
             #[cfg(target_arch = "aarch64")]
             Kernel::NeonDot => std::arch::is_aarch64_feature_detected!("dotprod"),
             #[allow(unreachable_patterns, reason = "the kernels of other architectures")]

@@ -1,5 +1,6 @@
 //! Convolution against six nested loops.
 
+use milad_kernels::cpu::Isa;
 use milad_kernels::int8::{Conv, ConvSpec, Error, Kernel, Layout, Output, Quantisation, Residual};
 
 use crate::tensor::{Random, Tensor, check, kernels};
@@ -284,6 +285,24 @@ fn scales_that_saturate_everything_are_computed_all_the_same() {
         let expected =
             |channel, row, column| requantise(sums[(channel * 7 + row) * 13 + column], &numbers, channel, 0, 255);
         check(kernel.name(), layout, expected, |part| conv.run(numbers.input.plane(), None, part).unwrap());
+    }
+}
+
+#[test]
+fn every_instruction_set_has_kernels_and_they_are_what_runs() {
+    let forced = milad_kernels::cpu::forced().unwrap();
+    for isa in forced.into_iter().chain([Isa::best()]).filter(|&isa| isa != Isa::Portable) {
+        // The AVX-512 kernels need VNNI too; what is there without is AVX2.
+        assert_ne!(Kernel::of(isa), Kernel::Portable, "{isa}");
+    }
+    let mut random = Random(23);
+    for depthwise in [false, true] {
+        let case = Case { weights: Weights::Symmetric, depthwise, ..PLAIN };
+        let numbers = case.numbers(&mut random);
+        let output = Output::Codes { quantisation: numbers.output, low: 0, high: 255, residual: None };
+        for kernel in kernels() {
+            assert_eq!(Conv::new(kernel, &case.spec(&numbers, output)).unwrap().kernel(), kernel, "{case:?}");
+        }
     }
 }
 

@@ -23,6 +23,8 @@ mod avx512_depthwise;
 pub(super) mod job;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(target_arch = "arm")]
+mod neon32;
 #[cfg(target_arch = "aarch64")]
 mod neon_depthwise;
 #[cfg(target_arch = "aarch64")]

@@ -5,6 +5,8 @@ use super::portable;
 use super::spec::{ConvSpec, Output};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx2_depthwise, avx512, avx512_depthwise, pack};
+#[cfg(target_arch = "arm")]
+use super::neon32;
 #[cfg(target_arch = "aarch64")]
 use super::{neon, neon_depthwise, neon_dot};
 use crate::int8::Kernel;
@@ -24,6 +26,8 @@ pub(super) fn dense(kernel: Kernel, spec: &ConvSpec) -> (Kernel, &'static DenseK
         Kernel::NeonDot => (kernel, &neon_dot::DENSE),
         #[cfg(target_arch = "aarch64")]
         Kernel::Neon if above_least(spec) => (kernel, &neon::DENSE),
+        #[cfg(target_arch = "arm")]
+        Kernel::Neon if above_least(spec) => (kernel, &neon32::DENSE),
         _ => (Kernel::Portable, &portable::DENSE),
     }
 }
@@ -43,6 +47,8 @@ pub(super) fn depthwise(kernel: Kernel, spec: &ConvSpec) -> (Kernel, &'static De
         Kernel::Avx2 => (kernel, &avx2_depthwise::ANY),
         #[cfg(target_arch = "aarch64")]
         Kernel::Neon | Kernel::NeonDot if above_least(spec) => (kernel, &neon_depthwise::ANY),
+        #[cfg(target_arch = "arm")]
+        Kernel::Neon if above_least(spec) => (kernel, &neon32::DEPTHWISE),
         _ => (Kernel::Portable, &portable::DEPTHWISE),
     }
 }
@@ -55,7 +61,7 @@ fn convertible(spec: &ConvSpec) -> bool {
 }
 
 /// Whether no weight is −128: then two products with codes − 128 fit 16 bits. Quantisers write −127 … 127.
-#[cfg(target_arch = "aarch64")]
+#[cfg(any(target_arch = "aarch64", target_arch = "arm"))]
 fn above_least(spec: &ConvSpec) -> bool {
     spec.weights.iter().all(|&weight| weight > i8::MIN)
 }
