@@ -8,6 +8,7 @@ use milad_kernels::maps::{DepthEncoding as KernelDepth, Upsampler};
 
 use super::picture::denormalise;
 use super::plane::{IMAGE_TASK, Plane, Values};
+use super::quantiles::Quantiles;
 use crate::model::engine::Image;
 use crate::model::{DepthEncoding, InputSpec, Prediction, Spec, TaskKind, TaskSpec};
 
@@ -34,7 +35,7 @@ pub struct Digest {
     planes: Vec<Plane>,
     input: InputSpec,
     has_image: bool,
-    scratch: Vec<f32>,
+    quantiles: Quantiles,
 }
 
 #[derive(Debug)]
@@ -63,7 +64,7 @@ impl Digest {
             input: spec.input.clone(),
             has_image: false,
             tasks: spec.tasks.iter().map(|spec| Task { spec: spec.clone(), upsampler: None }).collect(),
-            scratch: Vec::with_capacity(largest),
+            quantiles: Quantiles::new(largest),
         }
     }
 
@@ -102,7 +103,7 @@ impl Digest {
                 _ => continue,
             };
             done.map_err(|error| fail(error.to_string()))?;
-            update(statistics, &plane.values, &mut self.scratch);
+            update(statistics, &plane.values, &mut self.quantiles);
         }
         Ok(())
     }
@@ -165,16 +166,20 @@ fn empty(kind: &TaskKind) -> Statistics {
     }
 }
 
-fn update(statistics: &mut Statistics, values: &Values, scratch: &mut Vec<f32>) {
+fn update(statistics: &mut Statistics, values: &Values, quantiles: &mut Quantiles) {
     match (statistics, values) {
         (Statistics::Segmentation { share }, Values::U8(map)) => {
-            let mut counts = [0u32; 256];
-            for class in map {
-                if let Some(count) = counts.get_mut(usize::from(*class)) {
-                    *count += 1;
+            // Four counters a class: neighbours are often of one, and none waits for the one before.
+            let mut counts = [[0u32; 256]; 4];
+            for classes in map.chunks(4) {
+                for (counts, class) in counts.iter_mut().zip(classes) {
+                    if let Some(count) = counts.get_mut(usize::from(*class)) {
+                        *count += 1;
+                    }
                 }
             }
-            for ((_, share), count) in share.0.iter_mut().zip(counts) {
+            for (class, (_, share)) in share.0.iter_mut().enumerate() {
+                let count: u32 = counts.iter().filter_map(|counts| counts.get(class)).sum();
                 share.0 = count as f32 / map.len().max(1) as f32;
             }
         }
@@ -182,35 +187,15 @@ fn update(statistics: &mut Statistics, values: &Values, scratch: &mut Vec<f32>) 
             let pixels = map.len() / 3;
             // The second channel is y, which points down.
             let y = map.get(pixels..2 * pixels).unwrap_or_default();
-            *up = y.iter().filter(|y| **y <= -UP).count() as f32 / pixels.max(1) as f32;
+            // Bytes are added up as bytes, as long as they can't overflow: vectors of them.
+            let few = |some: &[i8]| some.iter().map(|y| u8::from(*y <= -UP)).sum::<u8>();
+            *up = y.chunks(255).map(|some| u32::from(few(some))).sum::<u32>() as f32 / pixels.max(1) as f32;
         }
         (Statistics::Depth { p5, p50, p95, nearest }, Values::F32(map)) => {
-            scratch.clear();
-            scratch.extend(map.iter().filter(|value| value.is_finite()));
-            // From the middle outwards, each in what the one before left on its side.
-            let count = scratch.len();
-            *p50 = select(scratch, 0, rank(count, 0.5));
-            *p95 = select(scratch, rank(count, 0.5), rank(count, 0.95));
-            let middle = rank(count, 0.5);
-            let lower = scratch.get_mut(..middle + usize::from(count > 0)).unwrap_or_default();
-            *p5 = select(lower, 0, rank(count, 0.05));
-            let end = rank(count, 0.05) + usize::from(count > 0);
-            *nearest = select(lower.get_mut(..end).unwrap_or_default(), 0, rank(count, NEAREST));
+            [*nearest, *p5, *p50, *p95] = quantiles.of(map, [NEAREST, 0.05, 0.5, 0.95]);
         }
         _ => {}
     }
-}
-
-/// ⌊q·(n−1)⌋, as numpy's quantile with `method="lower"`.
-fn rank(count: usize, q: f64) -> usize {
-    (count.saturating_sub(1) as f64 * q) as usize
-}
-
-/// The value of that rank; all before `from` are known to be no greater than the rest. Reorders.
-fn select(values: &mut [f32], from: usize, rank: usize) -> Option<f32> {
-    let rest = values.get_mut(from..)?;
-    let rank = rank.checked_sub(from)?;
-    (rank < rest.len()).then(|| *rest.select_nth_unstable_by(rank, f32::total_cmp).1)
 }
 
 #[cfg(test)]

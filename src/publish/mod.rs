@@ -8,6 +8,7 @@
 //! | [`client`] | one connection: its queue, its requests, its limits |
 //! | [`block`] | one result, encoded once for all clients |
 //! | [`digest`] | predictions → maps and statistics |
+//! | `quantiles` | depths of given ranks |
 //! | [`shared`] | maps in shared memory |
 //! | [`picture`] | the picture that the networks saw |
 //! | [`greeting`] | the hello line |
@@ -21,6 +22,7 @@ pub mod greeting;
 mod lock;
 pub mod picture;
 pub mod plane;
+mod quantiles;
 pub mod server;
 pub mod shared;
 pub mod socket;

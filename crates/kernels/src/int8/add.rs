@@ -47,7 +47,8 @@ impl Add {
         }
         let zero = inputs.map(|input| f32::from(input.zero_point));
         let offset = f32::from(output.zero_point) - factor[0].mul_add(zero[0], factor[1] * zero[1]);
-        let has_fma = kernel != Kernel::Portable || cfg!(target_arch = "aarch64");
+        // 32-bit ARM's kernels are for NEON without fma; this loop is compiled for no vectors there.
+        let has_fma = kernel != Kernel::Portable && !cfg!(target_arch = "arm") || cfg!(target_arch = "aarch64");
         let fused = has_fma || !fits_f64(factor, offset);
         Ok(Add { kernel, fused, factor, offset, low: *bounds.start(), high: *bounds.end() })
     }

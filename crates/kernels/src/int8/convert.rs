@@ -53,18 +53,48 @@ versions! {
 
 /// DequantizeLinear to f32 `[channels, height, width]`: `(code − zero_point) · scale`.
 pub fn dequantise(kernel: Kernel, quantisation: Quantisation, input: Plane, output: &mut [f32]) -> Result<(), Error> {
-    let _ = kernel;
     quantisation.check("scale")?;
     let layout = *input.layout();
     elements(&layout, output.len())?;
-    let (plane, zero) = (layout.height() * layout.width(), i32::from(quantisation.zero_point));
-    for (channel, values) in output.chunks_exact_mut(plane).enumerate() {
-        for (row, values) in values.chunks_exact_mut(layout.width()).enumerate() {
-            let codes = input.row(row)[channel..].iter().step_by(layout.pixel_stride());
-            values.iter_mut().zip(codes).for_each(|(y, &x)| *y = (i32::from(x) - zero) as f32 * quantisation.scale);
+    let (width, plane) = (layout.width(), layout.height() * layout.width());
+    for (group, four) in output.chunks_mut(CHANNEL_STEP * plane).enumerate() {
+        for row in 0..layout.height() {
+            let mut planes = four.chunks_exact_mut(plane);
+            // Fewer than four channels are left at the end.
+            let mut next = || planes.next().map_or(&mut [][..], |plane| &mut plane[row * width..][..width]);
+            let values = [next(), next(), next(), next()];
+            let codes = &input.row(row)[CHANNEL_STEP * group..];
+            dequantise_four(kernel, codes, layout.pixel_stride(), values, quantisation);
         }
     }
     Ok(())
+}
+
+versions! {
+    /// Four channels of a row, or as many as `values` has: one word of four codes a pixel, then vectors of pixels.
+    fn dequantise_four(codes: &[u8], stride: usize, values: [&mut [f32]; 4], quantisation: Quantisation) {
+        let (zero, scale) = (i32::from(quantisation.zero_point), quantisation.scale);
+        let width = values[0].len();
+        let mut values = values;
+        let mut words = [0u32; PIXELS];
+        for start in (0..width).step_by(PIXELS) {
+            let count = PIXELS.min(width - start);
+            for (word, pixel) in words[..count].iter_mut().zip(codes[start * stride..].chunks(stride)) {
+                *word = match pixel.first_chunk() {
+                    Some(&bytes) => u32::from_le_bytes(bytes),
+                    // The last pixel's last channels: there are no more than this.
+                    None => pixel.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte)),
+                };
+            }
+            for (channel, values) in values.iter_mut().enumerate() {
+                let end = (start + count).min(values.len());
+                let values = values.get_mut(start..end).unwrap_or_default();
+                for (y, word) in values.iter_mut().zip(&words) {
+                    *y = ((word >> (8 * channel) & 255) as i32 - zero) as f32 * scale;
+                }
+            }
+        }
+    }
 }
 
 fn elements(layout: &Layout, found: usize) -> Result<(), Error> {

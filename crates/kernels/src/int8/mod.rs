@@ -29,7 +29,7 @@ mod multiply;
 mod pool;
 mod quantisation;
 mod resize;
-mod versions;
+pub(crate) mod versions;
 
 pub use add::Add;
 pub use aligned::{ALIGNMENT, AlignedBytes};

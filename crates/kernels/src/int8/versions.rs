@@ -37,4 +37,4 @@ macro_rules! versions {
         }
     };
 }
-pub(super) use versions;
+pub(crate) use versions;

@@ -57,14 +57,18 @@ impl Axis {
         if fraction > 0.5 { right } else { left }
     }
 
-    /// Interpolates `row` (`source` pixels) into `out`.
+    /// Interpolates `row` (`source` pixels) into `out`, which has room for [`LANES`] more than its pixels: what is there means nothing.
+    #[inline(always)]
     pub fn spread(&self, row: &[f32], out: &mut [f32]) {
         for run in &self.runs {
             let left = row[run.left];
             let slope = row[run.right] - left;
-            let fractions = &self.fractions[run.first..run.end];
-            for (value, fraction) in out[run.first..run.end].iter_mut().zip(fractions) {
-                *value = left + slope * fraction;
+            // Whole vectors; the next run overwrites what is too much.
+            let fractions = self.fractions[run.first..].first_chunk::<LANES>();
+            if let (Some(fractions), Some(out)) = (fractions, out[run.first..].first_chunk_mut::<LANES>()) {
+                for (value, fraction) in out.iter_mut().zip(fractions) {
+                    *value = left + slope * fraction;
+                }
             }
         }
     }

@@ -11,13 +11,15 @@ pub enum DepthEncoding {
     Inverse,
 }
 
-/// Encoded values → metres, in place. Never negative; NaN stays NaN.
-pub(super) fn to_metres(encoding: DepthEncoding, row: &mut [f32]) {
+/// Encoded values → metres. Never negative; NaN stays NaN.
+#[inline(always)]
+pub(super) fn to_metres(encoding: DepthEncoding, row: &[f32], metres: &mut [f32]) {
+    let values = metres.iter_mut().zip(row);
     match encoding {
         // `max` and `min` would swallow a NaN; a comparison that is false for it does not.
-        DepthEncoding::Metres => row.iter_mut().for_each(|v| *v = if *v < 0.0 { 0.0 } else { *v }),
-        DepthEncoding::Log => row.iter_mut().for_each(|v| *v = exp(*v)),
-        DepthEncoding::Inverse => row.iter_mut().for_each(|v| *v = if *v <= 0.0 { f32::INFINITY } else { 1.0 / *v }),
+        DepthEncoding::Metres => values.for_each(|(m, &v)| *m = if v < 0.0 { 0.0 } else { v }),
+        DepthEncoding::Log => values.for_each(|(m, &v)| *m = exp(v)),
+        DepthEncoding::Inverse => values.for_each(|(m, &v)| *m = if v <= 0.0 { f32::INFINITY } else { 1.0 / v }),
     }
 }
 
@@ -26,7 +28,7 @@ pub(super) fn to_metres(encoding: DepthEncoding, row: &mut [f32]) {
 ///
 /// x = n·ln 2 + r with |r| ≤ ln 2 / 2, eʳ by its Taylor series to r⁷ (next term below 2⁻²⁹), 2ⁿ by the exponent's bits.
 /// ln 2 is split in two so that n·ln 2 loses nothing (Cody and Waite, "Software Manual for the Elementary Functions", 1980).
-#[inline]
+#[inline(always)]
 fn exp(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4; // 9 significant bits: n·LN2_HIGH is exact
     const LN2_LOW: f32 = -2.121_944_4e-4;
@@ -66,12 +68,12 @@ mod tests {
 
     #[test]
     fn metres_are_never_negative_and_nan_stays() {
-        let mut row = [-1.0, 2.0, f32::INFINITY, f32::NAN];
-        to_metres(DepthEncoding::Metres, &mut row);
+        let mut row = [0.0; 4];
+        to_metres(DepthEncoding::Metres, &[-1.0, 2.0, f32::INFINITY, f32::NAN], &mut row);
         assert_eq!(row[..3], [0.0, 2.0, f32::INFINITY]);
         assert!(row[3].is_nan());
-        let mut row = [-1.0, 0.0, 0.5, f32::INFINITY, f32::NAN];
-        to_metres(DepthEncoding::Inverse, &mut row);
+        let mut row = [0.0; 5];
+        to_metres(DepthEncoding::Inverse, &[-1.0, 0.0, 0.5, f32::INFINITY, f32::NAN], &mut row);
         assert_eq!(row[..4], [f32::INFINITY, f32::INFINITY, 2.0, 0.0]);
         assert!(row[4].is_nan());
     }

@@ -67,10 +67,10 @@ pub(super) fn gather<const FMA: bool>(row: &[f32], step: usize, offset: usize, t
         };
     }
     match step {
-        1 => sizes!(1: 2 3 4 5 6 7 8),
-        2 => sizes!(2: 2 3 4 5 6 7 8),
-        3 => sizes!(3: 2 3 4 5 6 7 8),
-        4 => sizes!(4: 2 3 4 5 6 7 8),
+        1 => sizes!(1: 1 2 3 4 5 6 7 8),
+        2 => sizes!(2: 1 2 3 4 5 6 7 8),
+        3 => sizes!(3: 1 2 3 4 5 6 7 8),
+        4 => sizes!(4: 1 2 3 4 5 6 7 8),
         _ => gather_any::<FMA>(row, step, taps, out),
     }
 }

@@ -1,12 +1,12 @@
 //! Which kernels serve a convolution: the ones asked for, unless they could not be exact with these weights.
 
 use super::job::{DenseKernels, DepthwiseKernels};
+#[cfg(target_arch = "arm")]
+use super::neon32;
 use super::portable;
 use super::spec::{ConvSpec, Output};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx2_depthwise, avx512, avx512_depthwise, pack};
-#[cfg(target_arch = "arm")]
-use super::neon32;
 #[cfg(target_arch = "aarch64")]
 use super::{neon, neon_depthwise, neon_dot};
 use crate::int8::Kernel;

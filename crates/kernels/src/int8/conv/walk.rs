@@ -5,6 +5,7 @@ use super::pack::Block;
 use super::spec::DEPTHWISE_TAPS;
 use super::{Conv, Inner, Output};
 use crate::int8::layout::Layout;
+use crate::int8::versions::versions;
 use crate::int8::{Plane, PlaneMut};
 
 /// Weights up to this many bytes stay in the first-level cache beside a strip of pixels: then pixels go outermost.
@@ -179,42 +180,49 @@ pub(super) fn codes(conv: &Conv, input: &Plane, output: &mut PlaneMut) {
     }
 }
 
+versions! {
+    /// Sums `[pixels][lanes]` times their lanes' multipliers, within bounds.
+    fn scale(sums: &[i32], numbers: &mut [f32], multipliers: &[f32], bounds: [f32; 2]) {
+        let [low, high] = bounds;
+        let pixels = numbers.chunks_exact_mut(multipliers.len()).zip(sums.chunks_exact(multipliers.len()));
+        for (numbers, sums) in pixels {
+            for ((number, &sum), multiplier) in numbers.iter_mut().zip(sums).zip(multipliers) {
+                *number = (sum as f32 * multiplier).max(low).min(high);
+            }
+        }
+    }
+}
+
 /// Real numbers for all rows. The caller has checked every size.
-pub(super) fn real(conv: &Conv, input: &Plane, output: &mut [f32], [height, width]: [usize; 2], [low, high]: [f32; 2]) {
-    let mut sums = [0i32; ACCUMULATORS];
-    let multiplier = |block: &Block, position: usize| conv.packed.multiplier[block.lanes + position];
+pub(super) fn real(conv: &Conv, input: &Plane, output: &mut [f32], [height, width]: [usize; 2], bounds: [f32; 2]) {
+    let (mut sums, mut numbers) = ([0i32; ACCUMULATORS], [0f32; ACCUMULATORS]);
     for block in &conv.packed.blocks {
+        let multipliers = &conv.packed.multiplier[block.lanes..];
         for row in 0..height {
-            let mut finish =
-                |sums: &[i32], column: usize, pixels: usize, lanes: usize, channel: &dyn Fn(usize) -> usize| {
-                    for position in 0..lanes {
-                        let channel = channel(position);
-                        if channel >= block.channels {
-                            continue;
-                        }
-                        let multiplier = multiplier(block, position);
-                        let start = ((block.first + channel) * height + row) * width + column;
-                        for (pixel, y) in output[start..start + pixels].iter_mut().enumerate() {
-                            *y = (sums[pixel * lanes + position] as f32 * multiplier).max(low).min(high);
-                        }
-                    }
-                };
+            // Where a channel's row starts.
+            let target = |channel: usize| ((block.first + channel) * height + row) * width;
             match conv.inner {
                 Inner::Dense(kernels, _) => {
                     let tiles = kernels.tiles[block.vectors - 1];
+                    let lanes = block.vectors * kernels.lanes;
                     let mut job = conv.tile(input.layout(), block);
                     parts(0..width, tiles.len(), |column, pixels| {
                         job.input = conv.window(input, row, column);
                         job.sums = sums.as_mut_ptr();
                         // SAFETY: as in `codes`; a tile has at most ACCUMULATORS sums.
                         unsafe { tiles[pixels - 1](&job) };
-                        finish(&sums, column, pixels, block.vectors * kernels.lanes, &|position| position);
+                        scale(conv.kernel, &sums[..pixels * lanes], &mut numbers, &multipliers[..lanes], bounds);
+                        for channel in 0..block.channels {
+                            let row = &mut output[target(channel) + column..][..pixels];
+                            row.iter_mut().zip(numbers[channel..].iter().step_by(lanes)).for_each(|(y, &x)| *y = x);
+                        }
                     });
                 }
                 Inner::Depthwise(kernels) => {
                     let mut taps = [0; MOST_TAPS];
                     let groups = conv.taps(input.layout(), kernels, &mut taps);
-                    parts(0..width, ACCUMULATORS / kernels.block, |column, pixels| {
+                    let lanes = kernels.block;
+                    parts(0..width, ACCUMULATORS / lanes, |column, pixels| {
                         let job = Span {
                             input: conv.window(input, row, column).wrapping_add(block.first),
                             input_step: conv.geometry.stride[1] * input.layout().pixel_stride(),
@@ -230,7 +238,16 @@ pub(super) fn real(conv: &Conv, input: &Plane, output: &mut [f32], [height, widt
                         };
                         // SAFETY: as above; `pixels` × block sums at most.
                         unsafe { (kernels.span)(&job) };
-                        finish(&sums, column, pixels, kernels.block, &kernels.channel);
+                        scale(conv.kernel, &sums[..pixels * lanes], &mut numbers, &multipliers[..lanes], bounds);
+                        for position in 0..lanes {
+                            let channel = (kernels.channel)(position);
+                            if channel < block.channels {
+                                let row = &mut output[target(channel) + column..][..pixels];
+                                row.iter_mut()
+                                    .zip(numbers[position..].iter().step_by(lanes))
+                                    .for_each(|(y, &x)| *y = x);
+                            }
+                        }
                     });
                 }
             }
