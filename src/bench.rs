@@ -1,9 +1,12 @@
 //! `milad bench`: how long a bundle's networks take on this machine, node by node, and how much of the machine that is.
 //!
-//! The picture is noise: the networks take the same time whatever they see. The core's peak is measured between the
+//! What a frame costs around the networks is timed too, and shared out. The picture is noise: the networks take the same time whatever they see. The core's peak is measured between the
 //! frames, so that a busy machine slows both alike, and shares are what to compare.
 
+mod around;
+
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -31,6 +34,12 @@ pub struct Args {
     /// Run quantised parts in float, as the engine does without our integer operators: what to compare with
     #[arg(long)]
     pub float: bool,
+    /// Size of the camera's pictures, whose preparation is timed
+    #[arg(long, value_name = "WIDTHxHEIGHT", default_value = "640x480", value_parser = size)]
+    pub camera: [usize; 2],
+    /// A JPEG picture as a camera would send it: its decoder alone is compared with all of its preparation
+    #[arg(long, value_name = "FILE")]
+    pub jpeg: Option<PathBuf>,
     /// One JSON object instead of a table
     #[arg(long)]
     pub json: bool,
@@ -54,6 +63,8 @@ struct Report {
     /// Multiply-accumulates once a keyframe for what depends on memory alone.
     prelude_macs: u64,
     networks: Vec<NetworkReport>,
+    /// What a frame costs outside of the networks.
+    around: around::Around,
     float_though_quantised: Vec<String>,
 }
 
@@ -113,6 +124,12 @@ fn measure(mut networks: Networks, args: &Args) -> anyhow::Result<Report> {
         progress.inc(1);
     }
     progress.finish_and_clear();
+    let outputs = networks.fast.run_all(&image, &memory, 0)?;
+    let prediction = networks.fast.sort(&outputs)?.prediction;
+    // The slow network's part of a frame, at the interval that the bundle was trained for.
+    let interval = f64::from(networks.spec.keyframe_interval.max(1));
+    let a_frame = (quantile(&mut fast, 0.5) + quantile(&mut slow, 0.5) / interval) * 1e3;
+    let around = around::measure(&networks.spec, &prediction, a_frame, args.camera, args.jpeg.as_deref())?;
     let LoadReport { macs_fast, macs_prelude, macs_slow, macs_ila, kernel, ref float_nodes, ref integer, loading } =
         networks.report;
     let peak = Peak { flops: quantile(&mut peaks, 0.5), integer_macs: quantile(&mut integer_peaks, 0.5) };
@@ -143,8 +160,16 @@ fn measure(mut networks: Networks, args: &Args) -> anyhow::Result<Report> {
             network("fast", macs_fast, macs_ila, &mut fast, fast_nodes),
             network("slow", macs_slow, 0, &mut slow, slow_nodes),
         ],
+        around,
         float_though_quantised: float_nodes.clone(),
     })
+}
+
+/// `640x480`
+fn size(words: &str) -> Result<[usize; 2], String> {
+    let sides = words.split_once('x').and_then(|(width, height)| Some([width.parse().ok()?, height.parse().ok()?]));
+    let within = |sides: &[usize; 2]| sides.iter().all(|side| (1..=16_384).contains(side));
+    sides.filter(within).ok_or_else(|| "expected width and height in pixels, as in 640x480".into())
 }
 
 /// Multiply-accumulates/s of a short burst with the instructions that the integer kernels use.
@@ -229,6 +254,19 @@ fn table(report: &Report) -> String {
         "\nonce a keyframe, beside the slow network: {:.2} MMAC on memory alone",
         report.prelude_macs as f64 * 1e-6
     ));
+    let around = &report.around;
+    line(format_args!(
+        "\naround the networks, camera {}×{}: maps and statistics {:.3} ms",
+        around.camera[0], around.camera[1], around.maps_ms
+    ));
+    for ((name, ms), (_, share)) in around.prepare_ms.iter().zip(&around.share) {
+        line(format_args!("  prepare {name} {ms:.3} ms; with the maps {:.1} % of a frame", share * 100.0));
+    }
+    if let Some(around::Jpeg { size: [width, height], decode_ms, prepare_ms, ratio }) = around.jpeg {
+        line(format_args!(
+            "  prepare JPEG {width}×{height} {prepare_ms:.3} ms, {ratio:.2} times the decoder alone ({decode_ms:.3} ms)"
+        ));
+    }
     match report.float_though_quantised.as_slice() {
         [] => line(format_args!("nothing that is quantised runs in float")),
         nodes => {
@@ -242,6 +280,14 @@ fn table(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_two_numbers_within_reason() {
+        assert_eq!(size("640x480"), Ok([640, 480]));
+        for wrong in ["", "640", "640x", "0x480", "640x99999", "640 x 480", "-1x4"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn quantiles_are_values_that_occurred() {

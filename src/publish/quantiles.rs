@@ -13,19 +13,18 @@ const FINITE: usize = (f32::INFINITY.to_bits() >> SHIFT) as usize;
 #[derive(Debug)]
 pub struct Quantiles {
     /// Twice, for neighbours are often in the same bin: two counters don't wait for each other.
-    counts: [Box<[u32]>; 2],
+    counts: Box<[[u32; BINS]; 2]>,
     /// For each bin, one more than its place among those that are wanted; 0: it is not.
-    places: Box<[u8]>,
+    places: Box<[u8; BINS]>,
     picked: [Vec<f32>; 4],
 }
 
 impl Quantiles {
     /// For maps of up to `pixels`, which make it allocate nothing later.
     pub fn new(pixels: usize) -> Quantiles {
-        let counts = || vec![0; BINS].into_boxed_slice();
         Quantiles {
-            counts: [counts(), counts()],
-            places: vec![0; BINS].into_boxed_slice(),
+            counts: Box::new([[0; BINS]; 2]),
+            places: Box::new([0; BINS]),
             picked: [0; 4].map(|_| Vec::with_capacity(pixels)),
         }
     }
@@ -33,17 +32,15 @@ impl Quantiles {
     /// The values of rank ⌊q·(n−1)⌋ among the n finite ones, as numpy's quantile with `method="lower"`; `None` of nothing.
     /// The sign of a zero or of a number does not count: depths have none.
     pub fn of(&mut self, values: &[f32], wanted: [f64; 4]) -> [Option<f32>; 4] {
-        let [even, odd] = &mut self.counts;
+        let [even, odd] = &mut *self.counts;
         even.fill(0);
         odd.fill(0);
-        let mut pairs = values.chunks_exact(2);
-        for pair in &mut pairs {
-            if let [a, b] = pair {
-                count(even, *a);
-                count(odd, *b);
-            }
+        let (pairs, last) = values.as_chunks();
+        for &[a, b] in pairs {
+            even[bin(a)] += 1;
+            odd[bin(b)] += 1;
         }
-        pairs.remainder().iter().for_each(|&last| count(even, last));
+        last.iter().for_each(|&last| even[bin(last)] += 1);
         even.iter_mut().zip(odd.iter()).for_each(|(even, odd)| *even += odd);
         let finite = even.get(..FINITE).unwrap_or_default();
         let all: usize = finite.iter().map(|&count| count as usize).sum();
@@ -62,13 +59,11 @@ impl Quantiles {
         });
         for (place, &(bin, _)) in bins.iter().enumerate() {
             // Quantiles that share a bin share what is picked out of it: the last one's place stands.
-            if let Some(wanted) = self.places.get_mut(bin) {
-                *wanted = place as u8 + 1;
-            }
+            self.places[bin % BINS] = place as u8 + 1;
         }
         self.picked.iter_mut().for_each(Vec::clear);
         for &value in values {
-            let place = self.places.get(bin(value)).copied().unwrap_or(0);
+            let place = self.places[bin(value)];
             if place > 0
                 && let Some(picked) = self.picked.get_mut(usize::from(place) - 1)
             {
@@ -76,29 +71,19 @@ impl Quantiles {
             }
         }
         let found = bins.map(|(bin, rank)| {
-            let place = usize::from(self.places.get(bin).copied().unwrap_or(0)).checked_sub(1)?;
+            let place = usize::from(self.places[bin % BINS]).checked_sub(1)?;
             let picked = self.picked.get_mut(place)?;
             (rank < picked.len()).then(|| *picked.select_nth_unstable_by(rank, f32::total_cmp).1)
         });
-        bins.iter().for_each(|&(bin, _)| {
-            if let Some(wanted) = self.places.get_mut(bin) {
-                *wanted = 0;
-            }
-        });
+        bins.iter().for_each(|&(bin, _)| self.places[bin % BINS] = 0);
         found
     }
 }
 
+/// Always below [`BINS`]: the remainder is of a power of two and tells the compiler so.
 #[inline(always)]
 fn bin(value: f32) -> usize {
-    ((value.abs().to_bits() >> SHIFT) as usize).min(BINS - 1)
-}
-
-#[inline(always)]
-fn count(counts: &mut [u32], value: f32) {
-    if let Some(count) = counts.get_mut(bin(value)) {
-        *count += 1;
-    }
+    (value.abs().to_bits() >> SHIFT) as usize % BINS
 }
 
 #[cfg(test)]

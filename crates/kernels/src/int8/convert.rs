@@ -40,7 +40,19 @@ versions! {
                 let [a, b, c, d] = [a, b, c, d].map(|x| u32::from(code(x / scale, zero_point)));
                 *word = a | b << 8 | c << 16 | d << 24;
             }
-            for (pixel, word) in target[start * stride..].chunks_mut(stride).zip(&words[..a.len()]) {
+            let words = &words[..a.len()];
+            let target = &mut target[start * stride..];
+            if stride == CHANNEL_STEP {
+                // A picture: its words lie one after the other, but for what the last pixel lacks.
+                let (pixels, rest) = target.as_chunks_mut::<CHANNEL_STEP>();
+                let last = words.get(pixels.len()).copied().unwrap_or(0).to_le_bytes();
+                pixels.iter_mut().zip(words).for_each(|(pixel, word)| *pixel = word.to_le_bytes());
+                if words.len() > pixels.len() {
+                    rest.iter_mut().zip(last).for_each(|(code, byte)| *code = byte);
+                }
+                continue;
+            }
+            for (pixel, word) in target.chunks_mut(stride).zip(words) {
                 let bytes = word.to_le_bytes();
                 match pixel.first_chunk_mut::<4>() {
                     Some(pixel) => *pixel = bytes,

@@ -1,5 +1,7 @@
 //! From what a depth network gives to metres.
 
+use super::ROUND;
+
 /// What a depth network gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DepthEncoding {
@@ -33,16 +35,18 @@ fn exp(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4; // 9 significant bits: n·LN2_HIGH is exact
     const LN2_LOW: f32 = -2.121_944_4e-4;
     let clamped = x.clamp(-87.3, 89.0);
-    let n = (clamped * std::f32::consts::LOG2_E).round_ties_even();
+    // Rounded to the nearest, halves to even; the whole number stands in the low bits. A cast would not be vectors.
+    let rounded = clamped * std::f32::consts::LOG2_E + ROUND;
+    let (n, whole) = (rounded - ROUND, (rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32));
     let r = (clamped - n * LN2_HIGH) - n * LN2_LOW;
     let mut sum = 1.0 / 5040.0;
     for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         sum = sum * r + coefficient;
     }
-    // In two halves, so that 2¹²⁸ · e⁻ʳ does not overflow before it must.
-    let half = (n * 0.5).floor();
-    let power = |n: f32| f32::from_bits(((n as i32 + 127) as u32) << 23);
-    let value = sum * power(half) * power(n - half);
+    // In two halves, so that 2¹²⁸ · e⁻ʳ does not overflow before it must. Wrapping: of NaN these are any numbers.
+    let half = whole >> 1;
+    let power = |n: i32| f32::from_bits((n.wrapping_add(127) as u32) << 23);
+    let value = sum * power(half) * power(whole.wrapping_sub(half));
     let value = if x < -87.3 { 0.0 } else { value };
     let value = if x > 88.72 { f32::INFINITY } else { value };
     if x.is_nan() { x } else { value }

@@ -20,7 +20,7 @@
 use super::convert::Affine;
 use super::exact::Exact;
 use super::geometry::{Geometry, lay_out};
-use super::rows;
+use super::rows::{self, Across};
 use super::taps::{Taps, Window};
 use super::{Colour, Picture, PixelFormat, Resize, plane_sizes};
 use crate::cpu::Isa;
@@ -55,11 +55,11 @@ pub struct Target {
 #[derive(Debug, Clone)]
 struct Component {
     plane: usize,
-    /// Samples from one of this component to its next.
-    step: usize,
     /// Its first sample within the used part of the row.
     offset: usize,
+    /// Where it is taken as it is, and what `across` is made of.
     taps: Taps,
+    across: Across,
     /// The resized row.
     row: Vec<f32>,
 }
@@ -136,33 +136,33 @@ impl Preparer {
             Taps::new(window, count, reversed)
         };
         let layout = layout(format);
-        let components: Vec<Component> = layout
+        let parts: Vec<(&Part, Taps, Vec<f32>)> = layout
             .iter()
             .map(|part| {
                 let taps = axis(0, part.half_width, across);
                 let row = vec![0.0; geometry.made[0]];
-                Component { plane: part.plane, step: part.step, offset: part.offset, taps, row }
+                (part, taps, row)
             })
             .collect();
         let mut planes = Vec::new();
         for plane in 0..plane_sizes(format, width, height).1 {
             let half_height = layout.iter().any(|part| part.plane == plane && part.half_height);
-            let ends = components.iter().filter(|c| c.plane == plane).map(|c| {
-                let (first, end) = c.taps.used();
-                (c.offset + first * c.step, c.offset + (end - 1) * c.step + 1)
+            let ends = parts.iter().filter(|(part, ..)| part.plane == plane).map(|(part, taps, _)| {
+                let (first, end) = taps.used();
+                (part.offset + first * part.step, part.offset + (end - 1) * part.step + 1)
             });
             let (first, end) = ends.fold((usize::MAX, 0), |(low, high), (first, end)| (low.min(first), high.max(end)));
             let blended = vec![0.0; end.saturating_sub(first)];
             planes.push(Plane { taps: axis(1, half_height, down), first, blended });
         }
-        let components: Vec<Component> = components
+        let components: Vec<Component> = parts
             .into_iter()
-            .map(|mut component| {
+            .map(|(part, mut taps, row)| {
                 // Relative to the first byte in use.
-                let (first, _) = component.taps.used();
-                component.offset = component.offset + first * component.step - planes[component.plane].first;
-                component.taps.starts.iter_mut().for_each(|start| *start -= first);
-                component
+                let (first, _) = taps.used();
+                let offset = part.offset + first * part.step - planes[part.plane].first;
+                taps.starts.iter_mut().for_each(|start| *start -= first);
+                Component { plane: part.plane, offset, across: Across::new(&taps, part.step, offset), taps, row }
             })
             .collect();
         let gain = target.std.map(|std| (1.0 / std) as f32);
@@ -248,7 +248,7 @@ impl Preparer {
             }
             for component in &mut self.components {
                 let blended = &self.planes[component.plane].blended;
-                rows::gather::<FMA>(blended, component.step, component.offset, &component.taps, &mut component.row);
+                component.across.run::<FMA>(blended, &mut component.row);
             }
             self.write_row::<FMA>(y, out);
         }

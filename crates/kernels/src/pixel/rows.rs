@@ -54,46 +54,94 @@ pub(super) fn blend<const FMA: bool>(plane: &[u8], stride: usize, start: usize, 
     }
 }
 
-/// The horizontal part: `out[i] = Σ taps.weights[i][k] · row[offset + (taps.starts[i] + k)·step]`.
-#[inline(always)]
-pub(super) fn gather<const FMA: bool>(row: &[f32], step: usize, offset: usize, taps: &Taps, out: &mut [f32]) {
-    let row = row.get(offset..).unwrap_or(&[]);
-    macro_rules! sizes {
-        ($step:literal: $($size:literal)*) => {
-            match taps.size {
-                $($size => gather_fixed::<FMA, $step, $size>(row, taps, out),)*
-                _ => gather_any::<FMA>(row, $step, taps, out),
-            }
-        };
-    }
-    match step {
-        1 => sizes!(1: 1 2 3 4 5 6 7 8),
-        2 => sizes!(2: 1 2 3 4 5 6 7 8),
-        3 => sizes!(3: 1 2 3 4 5 6 7 8),
-        4 => sizes!(4: 1 2 3 4 5 6 7 8),
-        _ => gather_any::<FMA>(row, step, taps, out),
-    }
+/// A horizontal resize: taps whose weights fill up whole vectors of four.
+#[derive(Debug, Clone)]
+pub(super) struct Across {
+    /// Samples from one of this component to its next in a blended row, and its first.
+    step: usize,
+    offset: usize,
+    /// By output sample: its first source sample.
+    starts: Vec<usize>,
+    /// Vectors of weights an output sample.
+    quads: usize,
+    /// `[output sample][quads][4]`; zeros fill up.
+    weights: Vec<f32>,
+    /// This component's samples alone, with zeros behind them.
+    samples: Vec<f32>,
 }
 
-#[inline(always)]
-fn gather_fixed<const FMA: bool, const STEP: usize, const SIZE: usize>(row: &[f32], taps: &Taps, out: &mut [f32]) {
-    let (weights, _) = taps.weights.as_chunks::<SIZE>();
-    for ((value, &start), weights) in out.iter_mut().zip(&taps.starts).zip(weights) {
-        let samples = &row[start * STEP..][..(SIZE - 1) * STEP + 1];
-        let mut sum = weights[0] * samples[0];
-        for k in 1..SIZE {
-            sum = multiply_add::<FMA>(weights[k], samples[k * STEP], sum);
+impl Across {
+    pub fn new(taps: &Taps, step: usize, offset: usize) -> Across {
+        let quads = taps.size.div_ceil(4);
+        let mut weights = vec![0.0; taps.starts.len() * 4 * quads];
+        for (padded, exact) in weights.chunks_exact_mut(4 * quads).zip(taps.weights.chunks_exact(taps.size)) {
+            padded[..taps.size].copy_from_slice(exact);
         }
-        *value = sum;
+        let last = taps.starts.iter().max().copied().unwrap_or(0);
+        let samples = vec![0.0; last + 4 * quads];
+        Across { step, offset, starts: taps.starts.clone(), quads, weights, samples }
+    }
+
+    /// `out[i] = Σ weights[i][k] · row[offset + (starts[i] + k)·step]`, each fourth product in a sum of its own.
+    #[inline(always)]
+    pub fn run<const FMA: bool>(&mut self, row: &[f32], out: &mut [f32]) {
+        let row = row.get(self.offset..).unwrap_or(&[]);
+        match self.step {
+            1 => pick::<1>(row, &mut self.samples),
+            2 => pick::<2>(row, &mut self.samples),
+            3 => pick::<3>(row, &mut self.samples),
+            4 => pick::<4>(row, &mut self.samples),
+            step => self.samples.iter_mut().zip(row.iter().step_by(step)).for_each(|(to, from)| *to = *from),
+        }
+        match self.quads {
+            1 => self.dots::<FMA, 1>(out),
+            2 => self.dots::<FMA, 2>(out),
+            3 => self.dots::<FMA, 3>(out),
+            4 => self.dots::<FMA, 4>(out),
+            quads => {
+                let weights = self.weights.chunks_exact(4 * quads);
+                for ((value, &start), weights) in out.iter_mut().zip(&self.starts).zip(weights) {
+                    let samples = self.samples[start..].as_chunks::<4>().0.iter();
+                    let pairs = samples.zip(weights.as_chunks::<4>().0);
+                    *value = total(pairs.fold([0.0; 4], |sums, (samples, weights)| add::<FMA>(sums, samples, weights)));
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn dots<const FMA: bool, const QUADS: usize>(&self, out: &mut [f32]) {
+        let weights = self.weights.as_chunks::<4>().0.as_chunks::<QUADS>().0;
+        for ((value, &start), weights) in out.iter_mut().zip(&self.starts).zip(weights) {
+            let Some(samples) = self.samples.get(start..start + 4 * QUADS) else { continue };
+            let mut sums = [0.0; 4];
+            for (samples, weights) in samples.as_chunks::<4>().0.iter().zip(weights) {
+                sums = add::<FMA>(sums, samples, weights);
+            }
+            *value = total(sums);
+        }
+    }
+}
+
+/// Every STEP-th sample.
+#[inline(always)]
+fn pick<const STEP: usize>(row: &[f32], samples: &mut [f32]) {
+    let (groups, rest) = row.as_chunks::<STEP>();
+    let (whole, last) = samples.split_at_mut(groups.len().min(samples.len()));
+    whole.iter_mut().zip(groups).for_each(|(to, group)| *to = group[0]);
+    if let (Some(to), Some(from)) = (last.first_mut(), rest.first()) {
+        *to = *from;
     }
 }
 
 #[inline(always)]
-fn gather_any<const FMA: bool>(row: &[f32], step: usize, taps: &Taps, out: &mut [f32]) {
-    for ((value, &start), weights) in out.iter_mut().zip(&taps.starts).zip(taps.weights.chunks_exact(taps.size)) {
-        let samples = row[start * step..].iter().step_by(step);
-        *value = weights.iter().zip(samples).fold(0.0, |sum, (&w, &s)| multiply_add::<FMA>(w, s, sum));
-    }
+fn add<const FMA: bool>(sums: [f32; 4], samples: &[f32; 4], weights: &[f32; 4]) -> [f32; 4] {
+    std::array::from_fn(|lane| multiply_add::<FMA>(weights[lane], samples[lane], sums[lane]))
+}
+
+#[inline(always)]
+fn total([a, b, c, d]: [f32; 4]) -> f32 {
+    (a + b) + (c + d)
 }
 
 /// One colour of a row: the matrix' row, clamped to 0…1, then normalised: `(x − mean)/std` as `x·gain + bias`.

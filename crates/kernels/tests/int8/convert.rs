@@ -7,7 +7,9 @@ use crate::tensor::{Random, Tensor, check, kernels};
 #[test]
 fn real_numbers_become_codes_in_the_other_layout() {
     let mut random = Random(37);
-    for (channels, height, width) in [(1, 3, 5), (3, 6, 40), (20, 4, 33), (64, 3, 7)] {
+    for (channels, height, width) in
+        [(1, 3, 5), (3, 6, 40), (3, 2, 64), (3, 2, 131), (4, 2, 130), (5, 2, 129), (20, 4, 33), (64, 3, 7)]
+    {
         for quantisation in [Quantisation::new(0.017, 113).unwrap(), Quantisation::new(0.25, 0).unwrap()] {
             let mut values: Vec<f32> = (0..channels * height * width).map(|_| random.real() * 3.0).collect();
             // Halfway cases, and what is no number.
