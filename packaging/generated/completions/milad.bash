@@ -119,7 +119,7 @@ _milad() {
             return 0
             ;;
         milad__subcmd__bench)
-            opts="-h --bundle --frames --threads --float --json --help"
+            opts="-h --bundle --frames --threads --float --camera --jpeg --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -134,6 +134,14 @@ _milad() {
                     return 0
                     ;;
                 --threads)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --camera)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --jpeg)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

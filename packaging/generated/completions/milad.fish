@@ -99,6 +99,8 @@ complete -c milad -n "__fish_milad_using_subcommand eval" -s h -l help -d 'Print
 complete -c milad -n "__fish_milad_using_subcommand bench" -l bundle -d 'The bundle: a folder, or a name in ./models or /usr/share/milad/models' -r
 complete -c milad -n "__fish_milad_using_subcommand bench" -l frames -d 'Frames to time; the slow network runs a fifth as often' -r
 complete -c milad -n "__fish_milad_using_subcommand bench" -l threads -d 'Threads for each network' -r
+complete -c milad -n "__fish_milad_using_subcommand bench" -l camera -d 'Size of the camera\'s pictures, whose preparation is timed' -r
+complete -c milad -n "__fish_milad_using_subcommand bench" -l jpeg -d 'A JPEG picture as a camera would send it: its decoder alone is compared with all of its preparation' -r -F
 complete -c milad -n "__fish_milad_using_subcommand bench" -l float -d 'Run quantised parts in float, as the engine does without our integer operators: what to compare with'
 complete -c milad -n "__fish_milad_using_subcommand bench" -l json -d 'One JSON object instead of a table'
 complete -c milad -n "__fish_milad_using_subcommand bench" -s h -l help -d 'Print help'
