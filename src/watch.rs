@@ -7,6 +7,7 @@ mod keep;
 mod picture;
 mod screen;
 mod terminal;
+mod text;
 mod window;
 
 use std::io::{self, IsTerminal, Write};
@@ -22,7 +23,7 @@ use crate::stop::Stop;
 use keep::Keep;
 use picture::Picture;
 use screen::Screen;
-use terminal::{Colours, Terminal};
+use terminal::{Abilities, Colours, Terminal};
 
 /// Screens a second at most: more than that nobody reads.
 const REFRESH: Duration = Duration::from_millis(100);
@@ -50,7 +51,7 @@ pub struct Options {
 enum Mode {
     Json,
     Lines,
-    Screen(Colours),
+    Screen(Abilities),
 }
 
 /// Why watching ended.
@@ -67,7 +68,7 @@ pub fn run(options: &Options, stop: &Stop) -> anyhow::Result<()> {
     let path = || options.socket.clone().unwrap_or_else(default_socket);
     let mode = match (options.json, io::stdout().is_terminal()) {
         (true, _) => Mode::Json,
-        (_, true) => Mode::Screen(Colours::of_environment()),
+        (_, true) => Mode::Screen(Abilities::of_environment()),
         _ => Mode::Lines,
     };
     // Nothing is begun that has nobody to fill it.
@@ -81,18 +82,8 @@ pub fn run(options: &Options, stop: &Stop) -> anyhow::Result<()> {
             Ok(Ended::Lost(why)) => why,
             Err(error) => break Err(error),
         };
-        notice(&format!("{why}; waiting for milad at {}", path().display()));
-        let again = loop {
-            if stop.wait(RETRY) {
-                break None;
-            }
-            if let Ok(client) = Client::connect(path()) {
-                break Some(client);
-            }
-        };
-        let Some(again) = again else { break Ok(()) };
+        let Some(again) = watch.wait(&why, &path) else { break Ok(()) };
         client = again;
-        notice("connected again");
     };
     if let Some(told) = watch.keep.told() {
         notice(&told);
@@ -122,11 +113,35 @@ impl Watch<'_> {
                 Some(Subscribe { maps: MapsMode::Inline, image: true, account, ..Subscribe::default() })
             }
             // In shared memory the pictures cost nothing until they are drawn.
-            Mode::Screen(colours) if colours != Colours::None && !plain => {
+            Mode::Screen(can) if can.colours != Colours::None && !plain => {
                 Some(Subscribe { maps: MapsMode::Shared, image: true, account, ..Subscribe::default() })
             }
             Mode::Screen(_) => Some(Subscribe { account, ..Subscribe::default() }),
             Mode::Json | Mode::Lines => None,
+        }
+    }
+
+    /// Waits until milad answers again, and says so; `None`: it is time to end.
+    fn wait(&self, why: &str, path: &impl Fn() -> PathBuf) -> Option<Client> {
+        let since = Instant::now();
+        if !matches!(self.mode, Mode::Screen(_)) {
+            notice(&format!("{why}; waiting for milad at {}", path().display()));
+        }
+        loop {
+            if let Mode::Screen(can) = self.mode {
+                let mut out = io::stdout().lock();
+                let text = screen::waiting(why, &path(), since.elapsed().as_secs(), &Terminal::of(&out, can));
+                out.write_all(text.as_bytes()).and_then(|()| out.flush()).ok()?;
+            }
+            if self.stop.wait(RETRY) {
+                return None;
+            }
+            if let Ok(client) = Client::connect(path()) {
+                if !matches!(self.mode, Mode::Screen(_)) {
+                    notice("connected again");
+                }
+                return Some(client);
+            }
         }
     }
 
@@ -150,11 +165,11 @@ impl Watch<'_> {
             if self.mode != Mode::Json && now >= next {
                 next = now + pause;
                 let now_ns = clock::monotonic_ns();
-                let text = if let Mode::Screen(colours) = self.mode {
-                    if let Some(received) = newest.take().filter(|_| colours != Colours::None) {
+                let text = if let Mode::Screen(can) = self.mode {
+                    if let Some(received) = newest.take().filter(|_| can.colours != Colours::None) {
                         renew(&mut pictures, client, &received, &screen);
                     }
-                    screen.full(now_ns, &Terminal::of(&out, colours), &pictures)
+                    screen.full(now_ns, &Terminal::of(&out, can), &pictures)
                 } else {
                     screen.line(now_ns)
                 };

@@ -58,6 +58,12 @@ impl Picture {
         })
     }
 
+    /// A picture of one colour.
+    #[cfg(test)]
+    pub fn plain(name: &str, (width, height): (usize, usize), colour: [u8; 3]) -> Picture {
+        Picture { name: name.to_owned(), width, height, pixels: vec![colour; width * height] }
+    }
+
     /// Rows of text that it needs when it is so many characters wide.
     pub fn rows(&self, columns: usize) -> usize {
         (columns * self.height).div_ceil(2 * self.width).max(1)

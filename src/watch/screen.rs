@@ -1,21 +1,20 @@
 //! What `milad watch` knows, and how it looks: text out of messages, nothing else.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use milad_client::{
-    AccountMessage, CameraInfo, CameraState, Hello, IMAGE, Message, ResultMessage, Share, Statistics, TaskInfo,
-    TaskKind,
+    AccountMessage, CameraInfo, CameraState, Dropped, Hello, IMAGE, Latency, Message, ResultMessage, Statistics,
+    TaskInfo, TaskKind,
 };
 
 use super::picture::Picture;
 use super::terminal::{Colours, Terminal};
+use super::text::{BAR_LINE, Line, ascii, bar, clean};
 use super::window::Window;
 
 /// A frame older than this is called out, in seconds.
 const STALE: f64 = 2.0;
-/// Characters of a full bar, and of a line with one: number, name, bar.
-const BAR: usize = 16;
-const BAR_LINE: usize = 12 + 8 + BAR + 4;
 /// Pictures narrower than this are none.
 const PICTURE_COLUMNS: usize = 20;
 /// Between two pictures.
@@ -122,140 +121,158 @@ impl Screen {
     }
 
     /// A whole screen with the control sequences (ECMA-48) that put it in place of the last one. What the terminal has no room
-    /// for is left out: pictures first, then what is at the bottom, so that the screen never scrolls.
+    /// for is left out: pictures first, then what is at the bottom, so that the screen never scrolls. Pictures of a frame that is
+    /// long gone are not shown: they would be taken for new ones.
     pub fn full(&mut self, now_ns: u64, terminal: &Terminal, pictures: &[Picture]) -> String {
-        // Long lines are cut off at the terminal's edge rather than wrapped.
-        let mut out = String::from(if self.drawn { "\x1b[H\x1b[?7l" } else { "\x1b[2J\x1b[H\x1b[?7l" });
-        self.drawn = true;
+        let colours = terminal.can.colours;
         // The last row stays free for the cursor.
         let room = terminal.rows.map_or(usize::MAX, |rows| rows.saturating_sub(1).max(1));
-        let mut lines = self.state(now_ns);
-        let tasks = self.tasks(terminal.columns, terminal.colours);
-        if terminal.colours != Colours::None && self.result.is_some() {
+        let mut lines: Vec<String> =
+            self.state(now_ns, terminal.columns).iter().map(|line| line.text(colours)).collect();
+        let tasks = self.tasks(terminal.columns, colours);
+        let is_new = self.lost_camera.is_none() && self.age(now_ns).is_some_and(|age| age <= STALE);
+        if colours != Colours::None && is_new {
             // A caption, and an empty line below.
             let rows = room.saturating_sub(lines.len() + tasks.len() + 2);
             lines.extend(side_by_side(pictures, rows, terminal));
         }
         lines.extend(tasks);
-        for line in lines.iter().take(room) {
-            out.push_str(line);
-            out.push_str("\x1b[K\r\n");
-        }
-        out.push_str("\x1b[J\x1b[?7h");
-        out
+        let first = !std::mem::replace(&mut self.drawn, true);
+        drawn(lines.iter().take(room), first, terminal)
     }
 
     /// Who, how fast, how old, what was lost; an empty line last.
-    fn state(&self, now_ns: u64) -> Vec<String> {
+    fn state(&self, now_ns: u64, columns: usize) -> Vec<Line> {
         let mut lines = Vec::new();
-        lines.push(match &self.hello {
+        let mut tell = |label: &str, parts: &[String]| lines.extend(Line::told(label, parts, columns));
+        match &self.hello {
             Some(hello) => {
-                let (milad, bundle) = (clean(&hello.milad), clean(&hello.bundle.name));
-                format!("milad {milad} · {bundle} (trained on {})", clean(&hello.bundle.trained_on))
+                let bundle = format!("{}, trained on {}", clean(&hello.bundle.name), clean(&hello.bundle.trained_on));
+                tell("milad", &[clean(&hello.milad), bundle]);
             }
-            None => "milad".to_owned(),
-        });
-        lines.push(format!("camera    {}", self.camera_told()));
+            None => tell("milad", &[]),
+        }
+        match &self.lost_camera {
+            Some(reason) => lines.extend(Line::alarm("camera", &[format!("LOST: {}", clean(reason))], columns)),
+            None => tell("camera", &self.camera_told()),
+        }
         let (Some(result), Some(age)) = (&self.result, self.age(now_ns)) else {
-            lines.extend(["no result yet".to_owned(), String::new()]);
+            lines.extend(Line::told("frame", &["no result yet".to_owned()], columns));
+            lines.push(Line::default());
             return lines;
         };
-        let stale = if age > STALE { "  NOTHING NEW" } else { "" };
-        lines.push(format!("frame     {} · epoch {} · captured {age:.2} s ago{stale}", result.sequence, result.epoch));
-        let rate = if age > STALE { 0.0 } else { self.window.rate().unwrap_or(0.0) };
-        lines.push(format!("rate      {rate:.1}/s · lost by this client {}", self.dropped));
-        let latency = &result.latency_ms;
-        lines.push(format!(
-            "latency   {:.1} ms (prepare {:.1}, fast {:.1}, publish {:.1})",
-            latency.total, latency.prepare, latency.fast, latency.publish
-        ));
+        let frame =
+            [result.sequence.to_string(), format!("epoch {}", result.epoch), format!("captured {age:.2} s ago")];
+        let rate = if age > STALE {
+            lines.extend(Line::alarm("frame", &[frame.as_slice(), &["NOTHING NEW".to_owned()]].concat(), columns));
+            0.0
+        } else {
+            lines.extend(Line::told("frame", &frame, columns));
+            self.window.rate().unwrap_or(0.0)
+        };
+        let mut tell = |label: &str, parts: &[String]| lines.extend(Line::told(label, parts, columns));
+        tell("rate", &[format!("{rate:.1}/s"), format!("lost by this client {}", self.dropped)]);
+        let Latency { total, prepare, fast, publish } = result.latency_ms;
+        let mut parts = vec![format!("{total:.1} ms (prepare {prepare:.1}, fast {fast:.1}, publish {publish:.1})")];
         if let Some((median, worst)) = self.window.latency() {
-            lines.push(format!("          median {median:.1}, worst {worst:.1} ms {}", self.window.plot(40)));
+            parts.push(format!("median {median:.1}, worst {worst:.1} ms"));
         }
-        let slow = if result.slow_running { " · the next one is being made" } else { "" };
-        lines.push(match &result.keyframe {
-            Some(key) => {
-                format!("keyframe  {} · {} frames, {:.0} ms old{slow}", key.sequence, key.age_frames, key.age_ms)
-            }
-            None => format!("keyframe  none yet{slow}"),
-        });
-        if let Some(confidence) = result.confidence {
-            lines.push(format!("confidence {:.0} %", confidence * 100.0));
-        }
+        tell("latency", &parts);
+        tell("", &[self.window.plot(40)]);
+        let mut parts = match &result.keyframe {
+            Some(key) => vec![key.sequence.to_string(), format!("{} frames, {:.0} ms old", key.age_frames, key.age_ms)],
+            None => vec!["none yet".to_owned()],
+        };
+        parts.extend(result.confidence.map(|confidence| format!("confidence {:.0} %", confidence * 100.0)));
+        parts.extend(result.slow_running.then(|| "the next one is being made".to_owned()));
+        tell("keyframe", &parts);
         if let Some(account) = &self.account {
-            let mut line = format!(
-                "frames    captured {} · published {} · in flight {} · driver gaps {}",
-                account.captured, account.published, account.in_flight, account.driver_gaps
-            );
-            if !account.dropped.is_empty() {
-                line.push_str(" · dropped");
-            }
-            for dropped in &account.dropped {
-                // Writing to a string does not fail, here and below.
-                let _ = write!(line, " {} {}/{}", dropped.frames, clean(&dropped.stage), clean(&dropped.cause));
-            }
-            lines.push(line);
+            let counts = [
+                ("captured", account.captured),
+                ("published", account.published),
+                ("in flight", account.in_flight),
+                ("driver gaps", account.driver_gaps),
+            ];
+            let mut parts: Vec<String> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            let cause =
+                |drop: &Dropped| format!("dropped {} {}/{}", drop.frames, clean(&drop.stage), clean(&drop.cause));
+            parts.extend(account.dropped.iter().map(cause));
+            tell("frames", &parts);
         }
-        lines.push(String::new());
+        lines.push(Line::default());
         lines
     }
 
-    fn camera_told(&self) -> String {
-        let mut out = String::new();
-        if let Some(camera) = &self.camera {
-            let _ = write!(out, "{} {}×{} {}", clean(&camera.name), camera.width, camera.height, clean(&camera.format));
-            if camera.interval_ns > 0 {
-                let _ = write!(out, " {:.1}/s", 1e9 / camera.interval_ns as f64);
-            }
-        }
-        match (&self.lost_camera, &self.camera) {
-            (Some(reason), _) => drop(write!(out, " LOST: {}", clean(reason))),
-            (None, None) => out.push_str("none yet"),
-            _ => {}
-        }
-        out
+    fn camera_told(&self) -> Vec<String> {
+        let Some(camera) = &self.camera else { return vec!["none yet".to_owned()] };
+        let size = format!("{}×{} {}", camera.width, camera.height, clean(&camera.format));
+        let rate = (camera.interval_ns > 0).then(|| format!("{:.1}/s", 1e9 / camera.interval_ns as f64));
+        [clean(&camera.name), size].into_iter().chain(rate).collect()
     }
 
     /// Every task's statistics, in so many columns of characters.
     fn tasks(&self, columns: usize, colours: Colours) -> Vec<String> {
         let mut lines = Vec::new();
         for (name, statistics) in self.result.iter().flat_map(|result| result.tasks.iter()) {
-            let mut line = clean(name);
-            if let Statistics::Segmentation { share } = statistics {
-                lines.push(line);
-                let classes = self.hello.iter().flat_map(|hello| &hello.tasks).find(|task| task.name == name);
-                let of = |class: &str| {
-                    let info = classes?.classes.iter().find(|info| info.name == class)?;
-                    let colour = super::colour(&info.color);
-                    (colours != Colours::None).then(|| colours.sequence(colour, colour))
-                };
-                let all: Vec<String> = share.iter().map(|(class, share)| bar(class, *share, of(class))).collect();
-                // Class by class downwards.
-                let beside = (columns / BAR_LINE).clamp(1, all.len().max(1));
-                let rows = all.len().div_ceil(beside);
-                for row in 0..rows {
-                    let cells = all.iter().skip(row).step_by(rows);
-                    lines.push(cells.map(String::as_str).collect::<String>().trim_end().to_owned());
+            match statistics {
+                Statistics::Segmentation { share } => {
+                    lines.push(clean(name));
+                    let task = self.hello.iter().flat_map(|hello| &hello.tasks).find(|task| task.name == name);
+                    let of = |class: &str| {
+                        let info = task?.classes.iter().find(|info| info.name == class)?;
+                        Some(super::colour(&info.color))
+                    };
+                    let all: Vec<String> =
+                        share.iter().map(|(class, share)| bar(class, share.0, of(class), colours)).collect();
+                    // Class by class downwards.
+                    let beside = (columns / BAR_LINE).clamp(1, all.len().max(1));
+                    let rows = all.len().div_ceil(beside);
+                    for row in 0..rows {
+                        let cells = all.iter().skip(row).step_by(rows);
+                        lines.push(cells.map(String::as_str).collect::<String>().trim_end().to_owned());
+                    }
                 }
-            } else {
-                numbers(&mut line, statistics);
-                lines.push(line);
+                Statistics::Depth { p5, p50, p95, nearest } => {
+                    let metres = |(what, metres): (&str, &Option<f32>)| match metres {
+                        Some(metres) => format!("{what} {metres:.1} m"),
+                        None => format!("{what} none"),
+                    };
+                    let all = [("nearest", nearest), ("p5", p5), ("p50", p50), ("p95", p95)].map(metres);
+                    lines.extend(Line::told(name, &all, columns).iter().map(|line| line.text(colours)));
+                }
+                Statistics::Normals { up } => {
+                    let up = [format!("{:.0} % up", up * 100.0)];
+                    lines.extend(Line::told(name, &up, columns).iter().map(|line| line.text(colours)));
+                }
+                Statistics::Raw {} => {
+                    lines.extend(Line::told(name, &[], columns).iter().map(|line| line.text(colours)))
+                }
             }
         }
         lines
     }
 }
 
-/// A class with its share, padded to [`BAR_LINE`] characters; the bar in its colour, where there is a sequence for it.
-fn bar(class: &str, share: Share, colour: Option<String>) -> String {
-    let part = f64::from(share.0).clamp(0.0, 1.0);
-    let length = (part * BAR as f64).round() as usize;
-    let name: String = clean(class).chars().take(12).collect();
-    let bar = match colour.filter(|_| length > 0) {
-        Some(sequence) => format!("{sequence}{}\x1b[0m", "█".repeat(length)),
-        None => "█".repeat(length),
-    };
-    format!("  {name:<12} {:>5.1} % {bar}{} ", part * 100.0, " ".repeat(BAR - length.min(BAR)))
+/// The screen while nobody answers: nothing of the daemon that went is left on it.
+pub fn waiting(why: &str, path: &Path, seconds: u64, terminal: &Terminal) -> String {
+    let parts = [format!("NO CONNECTION for {seconds} s"), clean(why)];
+    let mut lines = Line::alarm("milad", &parts, terminal.columns);
+    let rest = [format!("waiting for milad at {}", clean(&path.display().to_string())), "Ctrl-C ends".to_owned()];
+    lines.extend(Line::told("", &rest, terminal.columns));
+    let lines: Vec<String> = lines.iter().map(|line| line.text(terminal.can.colours)).collect();
+    drawn(lines.iter(), true, terminal)
+}
+
+/// Lines in place of the screen before; the first one clears what others left.
+fn drawn<'a>(lines: impl Iterator<Item = &'a String>, first: bool, terminal: &Terminal) -> String {
+    // Long lines are cut off at the terminal's edge rather than wrapped.
+    let mut out = String::from(if first { "\x1b[2J\x1b[H\x1b[?7l" } else { "\x1b[H\x1b[?7l" });
+    for line in lines {
+        out.push_str(line);
+        out.push_str("\x1b[K\r\n");
+    }
+    out.push_str("\x1b[J\x1b[?7h");
+    if terminal.can.unicode { out } else { ascii(&out) }
 }
 
 /// As many pictures as fit beside each other in so many rows, each under its name, and an empty line; nothing where they
@@ -273,7 +290,7 @@ fn side_by_side(pictures: &[Picture], rows: usize, terminal: &Terminal) -> Vec<S
     let rows = shown.iter().map(|picture| picture.rows(width)).max().unwrap_or(0);
     for row in 0..rows {
         lines.push(line(&|picture| match row < picture.rows(width) {
-            true => picture.row(row, width, terminal.colours),
+            true => picture.row(row, width, terminal.can.colours),
             false => " ".repeat(width),
         }));
     }
@@ -281,7 +298,7 @@ fn side_by_side(pictures: &[Picture], rows: usize, terminal: &Terminal) -> Vec<S
     lines
 }
 
-/// A task's numbers on one line, each with a space before it.
+/// A task's numbers for [`Screen::line`], each with a space before it.
 fn numbers(out: &mut String, statistics: &Statistics) {
     let _ = match statistics {
         Statistics::Segmentation { share } => {
@@ -297,11 +314,6 @@ fn numbers(out: &mut String, statistics: &Statistics) {
         Statistics::Normals { up } => write!(out, " up={:.0}%", up * 100.0),
         Statistics::Raw {} => Ok(()),
     };
-}
-
-/// Text of others without what a terminal would obey.
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

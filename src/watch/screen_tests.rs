@@ -1,15 +1,18 @@
 //! What a person sees.
 
-use milad_client::{CameraMessage, Dropped, Named};
+use milad_client::{CameraMessage, Dropped, Named, Share};
 
+use super::super::terminal::Abilities;
 use super::*;
 
-const TERMINAL: Terminal = Terminal { rows: None, columns: 80, colours: Colours::None };
+const CAN: Abilities = Abilities { colours: Colours::None, unicode: true };
+const TERMINAL: Terminal = Terminal { rows: None, columns: 80, can: CAN };
 
 const SECOND: u64 = 1_000_000_000;
 
 fn text(screen: &Screen, now_ns: u64) -> String {
-    [screen.state(now_ns), screen.tasks(80, Colours::None)].concat().join("\n")
+    let state: Vec<String> = screen.state(now_ns, 80).iter().map(|line| line.text(Colours::None)).collect();
+    [state, screen.tasks(80, Colours::None)].concat().join("\n")
 }
 
 fn watching(results: u64) -> Screen {
@@ -52,7 +55,7 @@ fn an_old_result_is_called_old() {
     let screen = watching(3);
     assert!(!text(&screen, 2 * SECOND).contains("NOTHING NEW"));
     let old = text(&screen, 12 * SECOND);
-    assert!(old.contains("captured 10.90 s ago  NOTHING NEW") && old.contains("rate      0.0/s"), "{old}");
+    assert!(old.contains("captured 10.90 s ago · NOTHING NEW") && old.contains("rate      0.0/s"), "{old}");
 }
 
 #[test]
@@ -64,7 +67,7 @@ fn a_lost_camera_is_told_until_it_is_back() {
     camera.state = CameraState::Up;
     camera.camera = Some(CameraInfo { name: "cam".into(), width: 4, height: 2, ..CameraInfo::default() });
     screen.take(Message::Camera(camera));
-    assert!(text(&screen, 0).contains("camera    cam 4×2") && !text(&screen, 0).contains("LOST"));
+    assert!(text(&screen, 0).contains("camera    cam · 4×2") && !text(&screen, 0).contains("LOST"));
 }
 
 #[test]
@@ -86,7 +89,8 @@ fn drops_are_told_by_stage_and_cause() {
     let dropped = vec![Dropped { stage: "fast".into(), cause: "replaced".into(), frames: 12 }];
     let account = AccountMessage { captured: 20, published: 7, in_flight: 1, driver_gaps: 3, dropped };
     screen.take(Message::Account(account));
-    let expected = "frames    captured 20 · published 7 · in flight 1 · driver gaps 3 · dropped 12 fast/replaced";
+    let expected =
+        "frames    captured 20 · published 7 · in flight 1 · driver gaps 3\n          dropped 12 fast/replaced";
     assert!(text(&screen, 0).contains(expected), "{}", text(&screen, 0));
 }
 
@@ -96,4 +100,33 @@ fn classes_stand_in_as_many_columns_as_the_terminal_has_room_for() {
     let (wide, narrow) = (screen.tasks(80, Colours::None), screen.tasks(60, Colours::None));
     assert_eq!((wide.len(), narrow.len()), (2, 3));
     assert!(wide[1].starts_with("  road          31.0 % █████") && wide[1].contains("69.0 %"), "{wide:?}");
+}
+
+#[test]
+fn pictures_are_shown_of_what_is_seen_now_and_of_nothing_else() {
+    let picture = Picture::plain("camera", (64, 32), [9, 9, 9]);
+    let terminal = Terminal { rows: Some(60), can: Abilities { colours: Colours::True, ..CAN }, ..TERMINAL };
+    let mut screen = watching(3);
+    let shows =
+        |screen: &mut Screen, now_ns| screen.full(now_ns, &terminal, std::slice::from_ref(&picture)).contains('▀');
+    assert!(shows(&mut screen, 2 * SECOND));
+    assert!(!shows(&mut screen, 12 * SECOND), "an old one");
+    let camera = CameraMessage { state: CameraState::Lost, epoch: 1, reason: None, camera: None };
+    screen.take(Message::Camera(camera));
+    assert!(!shows(&mut screen, 2 * SECOND), "one of a camera that is gone");
+}
+
+#[test]
+fn while_nobody_answers_the_screen_says_so_and_nothing_else() {
+    let path = Path::new("/run/milad/results.sock");
+    let text = waiting("milad closed the connection: the daemon stops\x1b[H", path, 7, &TERMINAL);
+    assert!(text.starts_with("\x1b[2J\x1b[H\x1b[?7lmilad     NO CONNECTION for 7 s\x1b[K\r\n"), "{text:?}");
+    assert!(
+        text.contains("the daemon stops\u{fffd}[H") && text.contains("/run/milad/results.sock · Ctrl-C ends"),
+        "{text:?}"
+    );
+    let plain = Terminal { can: Abilities { unicode: false, ..CAN }, ..TERMINAL };
+    assert!(waiting("é", path, 7, &plain).is_ascii());
+    let mut screen = watching(41);
+    assert!(!screen.full(3 * SECOND, &TERMINAL, &[]).is_ascii() && screen.full(3 * SECOND, &plain, &[]).is_ascii());
 }

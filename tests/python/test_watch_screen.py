@@ -95,15 +95,16 @@ def test_the_numbers_are_the_daemons(milad, still):
         told = result.tasks
     with Terminal(milad, still, 50, 120, COLORTERM="truecolor") as terminal:
         text = plain(terminal.screen(lambda text: complete(text) and "▀" in text))
-    assert re.search(r"^camera    clip 64×32 PNG 20.0/s$", text, re.M), text
+    assert re.search(r"^camera    clip · 64×32 PNG · 20.0/s$", text, re.M), text
     rate = float(re.search(r"^rate +([0-9.]+)/s", text, re.M)[1])
     assert 5 < rate < 40
     for name, share in told["segmentation"]["share"].items():
-        assert re.search(rf"  {name} +{share * 100:.1f} %( |$)", text, re.M), (name, share, text)
+        bar = re.search(rf"  {name} +{share * 100:.1f} %(?: (█*))?", text)
+        assert bar and len(bar[1] or "") in (int(share * 16), round(share * 16)), (name, share, text)
     depth = told["depth"]
-    words = " ".join(f"{name}={depth[name]:.1f}m" for name in ("nearest", "p5", "p50", "p95"))
-    assert f"depth {words}" in text, (words, text)
-    assert f"normals up={told['normals']['up'] * 100:.0f}%" in text
+    words = " · ".join(f"{name} {depth[name]:.1f} m" for name in ("nearest", "p5", "p50", "p95"))
+    assert f"depth     {words}" in text, (words, text)
+    assert f"normals   {told['normals']['up'] * 100:.0f} % up" in text
     for word in ("latency ", "prepare ", "fast ", "publish ", "frames, ", " ms old", "in flight ", "driver gaps "):
         assert word in text, word
 
@@ -142,7 +143,35 @@ def test_terminals_that_can_do_less_get_less(milad, still):
     for environment in ({"NO_COLOR": "1"}, {"TERM": "vt100"}, {"LANG": "C"}):
         with Terminal(milad, still, 50, 100, **environment) as terminal:
             text = terminal.screen(complete)
-            assert "▀" not in text and "\x1b[38" not in text
+            assert "▀" not in text and not re.search(r"\x1b\[[0-9;]*m", text), text
+            assert text.isascii() == ("LANG" in environment)
+
+
+def test_a_narrow_terminal_gets_everything_on_more_lines(milad, still):
+    with Terminal(milad, still, 50, 40, NO_COLOR="1") as terminal:
+        text = plain(terminal.screen(lambda text: complete(text) and "driver gaps" in text))
+    for word in ("epoch 1", "lost by this client 0", "median ", "in flight ", "driver gaps ", "p95 ", "confidence " if "confidence" in text else ""):
+        assert word in text, word
+    # What can be parted is parted; a camera's latency by stage is one piece.
+    assert all(len(line) <= 40 for line in text.split("\n") if "prepare" not in line and "trained on" not in line), text
+
+
+def test_a_daemon_that_goes_leaves_nothing_on_the_screen_and_is_found_again(milad, tmp_path):
+    arguments = (milad, tmp_path / "s", "--source", "card:?rate=10")
+    process = start(*arguments)
+    with Terminal(milad, tmp_path / "s", 50, 100, COLORTERM="truecolor") as terminal:
+        assert complete(plain(terminal.screen(lambda text: complete(text) and "▀" in text)))
+        process.terminate()
+        text = plain(terminal.screen(lambda text: "NO CONNECTION" in text))
+        assert "the daemon stops" in text and f"waiting for milad at {tmp_path / 's'}" in text
+        assert not any(word in text for word in ("▀", "frame ", "keyframe", "rate ")), text
+        process.wait(timeout=60)
+        process = start(*arguments)
+        try:
+            assert "NO CONNECTION" not in plain(terminal.screen(lambda text: complete(text) and "▀" in text))
+        finally:
+            process.kill()
+            process.wait()
 
 
 def test_a_terminal_that_changes_its_size_never_scrolls(milad, still):
