@@ -1,6 +1,7 @@
 //! One published map: its numbers and their shape.
 
 use milad_client::Dtype;
+use milad_ring::Numbers;
 
 /// The number that the image goes by among the tasks, which are counted from 0 as in the hello.
 pub const IMAGE_TASK: usize = 63;
@@ -60,6 +61,15 @@ impl Values {
             Values::U8(values) => values.len(),
             Values::I8(values) => values.len(),
             Values::F32(values) => values.len() * 4,
+        }
+    }
+
+    /// The numbers as they are, for memory that is shared.
+    pub fn numbers(&self) -> Numbers<'_> {
+        match self {
+            Values::U8(values) => Numbers::U8(values),
+            Values::I8(values) => Numbers::I8(values),
+            Values::F32(values) => Numbers::F32(values),
         }
     }
 

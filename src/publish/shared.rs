@@ -43,7 +43,6 @@ pub struct Ring {
     planes: Vec<RingPlane>,
     /// Tasks whose plane could not be made: said once, not tried again.
     failed: TaskMask,
-    scratch: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -56,7 +55,7 @@ struct RingPlane {
 impl Ring {
     /// Without any plane yet.
     pub fn new(epoch: u64, serial: u64) -> Ring {
-        Ring { epoch, serial, next: 0, planes: Vec::new(), failed: 0, scratch: Vec::new() }
+        Ring { epoch, serial, next: 0, planes: Vec::new(), failed: 0 }
     }
 
     /// Which ring it is.
@@ -93,10 +92,8 @@ impl Ring {
             }
             let Some(name) = name(plane.task) else { continue };
             let Some(index) = self.plane(plane, name) else { continue };
-            self.scratch.clear();
-            plane.values.append_to(&mut self.scratch);
             if let Some(known) = self.planes.get_mut(index) {
-                known.writer.write(slot, generation, &self.scratch);
+                known.writer.write(slot, generation, plane.values.numbers());
             }
         }
         SharedSlot { slot: slot as u32, generation }

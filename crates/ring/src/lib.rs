@@ -22,5 +22,5 @@ mod plane;
 mod slot;
 
 #[cfg(not(loom))]
-pub use plane::{HEADER_BYTES, Layout, PlaneError, PlaneReader, PlaneWriter};
+pub use plane::{HEADER_BYTES, Layout, Numbers, PlaneError, PlaneReader, PlaneWriter};
 pub use slot::{Overtaken, Slot, WORD, Word};

@@ -96,6 +96,17 @@ fn system(doing: &'static str) -> impl FnOnce(rustix::io::Errno) -> PlaneError {
     move |error| PlaneError::System { doing, source: error.into() }
 }
 
+/// A map to be written, as it lies in the writer's memory: it goes to the slot in one pass, little-endian.
+#[derive(Debug, Clone, Copy)]
+pub enum Numbers<'a> {
+    /// Unsigned bytes.
+    U8(&'a [u8]),
+    /// Signed bytes.
+    I8(&'a [i8]),
+    /// Single precision.
+    F32(&'a [f32]),
+}
+
 /// The side of the daemon.
 #[derive(Debug)]
 pub struct PlaneWriter {
@@ -133,10 +144,14 @@ impl PlaneWriter {
         &self.fd
     }
 
-    /// Puts a map into a slot. A slot that does not exist and bytes beyond its end are left out.
-    pub fn write(&mut self, slot: usize, generation: NonZeroU32, bytes: &[u8]) {
+    /// Puts a map into a slot. A slot that does not exist and numbers beyond its end are left out.
+    pub fn write(&mut self, slot: usize, generation: NonZeroU32, map: Numbers<'_>) {
         if let Some(slot) = self.layout.slot(&self.mapping, slot) {
-            slot.write(generation, bytes);
+            match map {
+                Numbers::U8(numbers) => slot.write(generation, numbers),
+                Numbers::I8(numbers) => slot.write_i8(generation, numbers),
+                Numbers::F32(numbers) => slot.write_f32(generation, numbers),
+            }
         }
     }
 }
@@ -194,9 +209,9 @@ mod tests {
         assert_eq!(writer.layout(), Layout { slots: 3, slot_bytes: 128, data_offset: 64, bytes: 5 });
         let reader = reader(&writer);
         for number in 1..=4u32 {
-            writer.write((number as usize - 1) % 3, generation(number), &[number as u8; 5]);
+            writer.write((number as usize - 1) % 3, generation(number), Numbers::U8(&[number as u8; 5]));
         }
-        writer.write(3, generation(9), &[9; 5]);
+        writer.write(3, generation(9), Numbers::U8(&[9; 5]));
         let read = |slot, number| {
             let mut out = [0; 5];
             reader.slot(slot).unwrap().copy(generation(number), &mut out).map(|()| out)
