@@ -3,9 +3,14 @@
 took, v4l2-ctl, promtool, and the lines that plain nc was sent. Standard library only; never starts the daemon.
 
     judge.py FOLDER      last line "N passed, N failed"; exit status 1 unless every test that should be there passed
+    judge.py --clip      writes the clip that the board is given to play
 """
 
+import array
+import ast
 import json
+import math
+import random
 import re
 import subprocess
 import sys
@@ -13,8 +18,9 @@ from collections import Counter
 from pathlib import Path
 
 # A scenario that vanishes must not go unnoticed: how many tests there are, kept by hand.
-EXPECTED_TESTS = 90
+EXPECTED_TESTS = 91
 TICK_NS = 40_000_000
+CLIP_FRAMES = 60
 
 tests = []
 
@@ -354,7 +360,73 @@ def cameras_are_listed(run):
         assert word in listed.replace("×", "x"), f"no {word} in:\n{listed}"
 
 
+def clip():
+    """The clip that the board plays: noise of the networks' own size, 10 frames a second."""
+    noise = random.Random(7)
+    frames = [b"FRAME\n" + bytes(noise.randrange(16, 240) for _ in range(3 * 64 * 32)) for _ in range(CLIP_FRAMES)]
+    return b"YUV4MPEG2 W64 H32 F10:1 Ip C444\n" + b"".join(frames)
+
+
+def npy(path):
+    """An array file's shape, without a leading axis of 1, and its numbers."""
+    data = path.read_bytes()
+    assert data[:8] == b"\x93NUMPY\x01\x00", f"{path.name} is no array file"
+    start = 10 + int.from_bytes(data[8:10], "little")
+    header = ast.literal_eval(data[10:start].decode())
+    numbers = array.array({"<f4": "f", "|u1": "B", "|i1": "b"}[header["descr"]], data[start:])
+    shape = [side for place, side in enumerate(header["shape"]) if place or side > 1]
+    equal(len(numbers), math.prod(shape), f"numbers in {path.name}")
+    return shape, numbers
+
+
+def upsampled(shape, numbers, height, width):
+    """Channels of bilinearly upsampled values, half-pixel centres."""
+
+    def places(small, large):
+        for i in range(large):
+            at = min(max((i + 0.5) * small / large - 0.5, 0), small - 1)
+            low = min(int(at), max(small - 2, 0))
+            yield low, min(low + 1, small - 1), at - low
+
+    channels, h, w = shape
+    rows, columns = list(places(h, height)), list(places(w, width))
+    for channel in range(channels):
+        plane = numbers[channel * h * w : (channel + 1) * h * w]
+        mixed = []
+        for top, bottom, y in rows:
+            row = [a * (1 - y) + b * y for a, b in zip(plane[top * w : (top + 1) * w], plane[bottom * w : (bottom + 1) * w])]
+            mixed += [row[left] * (1 - x) + row[right] * x for left, right, x in columns]
+        yield mixed
+
+
+@test("client")
+def the_rust_client_reads_what_infer_computes(run):
+    """Maps in shared memory against the arrays of the same frames, brought to the maps' size in Python."""
+    equal([run.text(name).strip() for name in ("infer.status", "status")], ["0", "0"], run.text("save_maps.log") + run.text("infer.log"))
+    networks = Counter()
+    for image in sorted((run.folder / "maps").glob("*.image.npy")):
+        frame = image.name.removesuffix(".image.npy")
+        found = {name: npy(run.folder / "maps" / f"{frame}.{name}.npy") for name in ("segmentation", "depth", "normals")}
+        raw = {name: npy(run.folder / "arrays" / f"{frame}.task.{name}.npy") for name in found}
+        dense = {name: list(upsampled(*raw[name], *found[name][0][-2:])) for name in found}
+        for place, (number, logits) in enumerate(zip(found["segmentation"][1], zip(*dense["segmentation"]))):
+            assert max(logits) - logits[number] < 1e-5, f"class {number} in place {place} of {frame}, logits {logits}"
+        for metres, log in zip(found["depth"][1], dense["depth"][0]):
+            assert abs(metres / math.exp(log) - 1) < 2e-5, f"{metres} m in {frame}, expected {math.exp(log)}"
+        normals = found["normals"][1]
+        for place, vector in enumerate(zip(*dense["normals"])):
+            length = math.hypot(*vector)
+            for axis, part in enumerate(vector):
+                number = normals[axis * len(dense["depth"][0]) + place]
+                assert abs(number - part / length * 127) <= 0.51, f"normal {number} in place {place} of {frame}"
+        networks[frame.split(".")[1]] += 1
+    assert networks["fast"] >= 20 and networks["slow"] >= 4, f"frames compared: {dict(networks)}"
+
+
 def main():
+    if sys.argv[1:] == ["--clip"]:
+        sys.stdout.buffer.write(clip())
+        return
     out = Path(sys.argv[1])
     passed = failed = 0
     runs = {}

@@ -4,7 +4,10 @@ import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from test_maps import upsample
 
 spec = importlib.util.spec_from_file_location("judge", Path(__file__).parents[1] / "board" / "judge.py")
 judge = importlib.util.module_from_spec(spec)
@@ -169,3 +172,37 @@ def test_a_map_that_differs_by_a_bit_fails(tmp_path):
 
 def test_every_scenario_is_there():
     assert len(judge.tests) == judge.EXPECTED_TESTS
+
+
+def test_the_rust_clients_maps_are_held_against_the_networks_arrays(tmp_path):
+    noise = np.random.default_rng(5)
+    (tmp_path / "arrays").mkdir()
+    (tmp_path / "maps").mkdir()
+    for name in ("infer.status", "status", "infer.log", "save_maps.log"):
+        (tmp_path / name).write_text("0\n")
+    for sequence in range(25):
+        frame = f"{sequence:06}.{'fast' if sequence % 5 else 'slow'}"
+        raw = {name: noise.normal(size=(channels, 2, 3)).astype(np.float32) for name, channels in [("segmentation", 4), ("depth", 1), ("normals", 3)]}
+        dense = {name: upsample(values, (4, 8)) for name, values in raw.items()}
+        length = np.linalg.norm(dense["normals"], axis=0)
+        maps = {"segmentation": dense["segmentation"].argmax(0).astype(np.uint8), "depth": np.exp(dense["depth"][0]).astype(np.float32),
+                "normals": np.round(dense["normals"] / length * 127).astype(np.int8), "image": np.zeros((4, 8, 3), np.uint8)}
+        for name, values in raw.items():
+            np.save(tmp_path / "arrays" / f"{frame}.task.{name}.npy", values[None])
+        for name, values in maps.items():
+            np.save(tmp_path / "maps" / f"{frame}.{name}.npy", values)
+    run = judge.Run(tmp_path)
+    judge.the_rust_client_reads_what_infer_computes(run)
+    for name, other in [("segmentation", 1), ("depth", 0.01), ("normals", 2)]:
+        path = tmp_path / "maps" / f"000007.fast.{name}.npy"
+        good = np.load(path)
+        wrong = good.copy()
+        wrong.flat[19] = (wrong.flat[19] + other) % 4 if name == "segmentation" else wrong.flat[19] + other
+        np.save(path, wrong)
+        with pytest.raises(AssertionError):
+            judge.the_rust_client_reads_what_infer_computes(run)
+        np.save(path, good)
+    for lost in (tmp_path / "maps").glob("*.slow.image.npy"):
+        lost.unlink()
+    with pytest.raises(AssertionError, match="frames compared"):
+        judge.the_rust_client_reads_what_infer_computes(run)
