@@ -213,6 +213,8 @@ def test_its_numbers_are_those_of_the_results(page):
     key = result["keyframe"]
     assert f"{key['age_ms']:.0f} ms" in told["age"]
     assert f"keyframe {key['sequence']}" in told["camera"]
+    # Also those that are 0.
+    page.wait(r"/^captured \d+ · published \d+ · driver gaps \d+/.test(document.getElementById('account').textContent)")
     for canvas in ("plot-latency", "plot-rate", "plot-age"):
         inked = "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(v => v)"
         assert page.run(f"({inked})(document.getElementById('{canvas}'))"), canvas
