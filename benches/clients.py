@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """What clients and the live view cost the daemon, as ratios of alternating windows on one machine.
 
-    benches/clients.py [--milad target/release/milad] [--seconds 10] [--rounds 5]
+    benches/clients.py [--milad target/release/milad] [--seconds 20] [--rounds 3] [--only readers neighbours view]
 
 - eight clients that read all maps from shared memory at 30 frames/s, against none: CPU time of the daemon a published frame
 - the view with nobody looking, against none: the same, and whether the thread that serves it woke up at all
 - clients that misbehave (one stops reading, one dies while it holds the ring, one closes its descriptors, one sends garbage),
   against none: the 99th percentile of a well-behaved client's latency, from capture to receipt
 
-Windows alternate, so that what else the machine does meets both sides; each figure is the median over rounds, with the least and
-the largest. The daemon is pinned to one core and all else to the others, where there are several. Needs numpy. Nothing here is a test: the machine decides.
+Windows alternate, so that what else the machine does meets both sides; each figure is the median of the rounds' ratios, beside the
+medians of both sides. The daemon is pinned to one core and all else to the others, where there are several. Needs numpy. Nothing here
+is a test: the machine decides.
 """
 
 import argparse
@@ -99,11 +100,11 @@ def reader(path):
 
 def dying(path):
     """Takes the ring's memory and dies with it, again and again."""
+    import milad_client
+
     while True:
         child = os.fork()
         if child == 0:
-            import milad_client
-
             milad_client.connect(path, maps="shared", image=True).next()
             os.kill(os.getpid(), signal.SIGKILL)
         os.waitpid(child, 0)
@@ -158,22 +159,89 @@ def dismiss(started):
     return told
 
 
-def say(name, ratios, bound):
+def say(name, pairs, unit, bound):
+    """`pairs`: without and with what is measured, round by round."""
+    ratios = [busy / alone for alone, busy in pairs]
     middle = statistics.median(ratios)
+    alone, busy = (statistics.median(side) for side in zip(*pairs))
     verdict = "holds" if middle <= bound else "does NOT hold"
-    print(f"{name}: {middle:.4f} times (from {min(ratios):.4f} to {max(ratios):.4f}), wanted at most {bound}: {verdict}", flush=True)
+    print(f"{name}: {middle:.4f} times (rounds {', '.join(f'{ratio:.4f}' for ratio in ratios)}; medians {alone:.3f} and {busy:.3f} {unit}), "
+          f"wanted at most {bound}: {verdict}", flush=True)
 
 
 def p99(values):
     return sorted(values)[int(0.99 * (len(values) - 1))]
 
 
+def readers(options):
+    """Eight of them against none: milliseconds of CPU time a frame."""
+    daemon, pairs = Daemon(options.milad, options.bundle), []
+    daemon.window(3)
+    for _ in range(options.rounds):
+        alone = daemon.window(options.seconds)
+        crowd = actors(["reader"] * 8, daemon.socket)
+        time.sleep(2)
+        pairs.append((alone * 1e3, daemon.window(options.seconds) * 1e3))
+        seen = dismiss(crowd)
+    daemon.end()
+    print(f"each of the eight read {min(map(len, seen))} results or more in a window of {options.seconds:.0f} s")
+    say("eight readers of shared maps, CPU a frame", pairs, "ms", 1.03)
+
+
+def neighbours(options):
+    """Four that misbehave against none: a good client's 99th percentile in milliseconds."""
+    daemon, pairs = Daemon(options.milad, options.bundle), []
+    daemon.window(3)
+    for _ in range(options.rounds):
+        good = actors(["reader"], daemon.socket)
+        time.sleep(options.seconds)
+        before = p99(dismiss(good)[0])
+        bad = actors(["dying", "deaf", "closing", "garbage"], daemon.socket)
+        # What starting them costs this machine is none of the daemon's business.
+        time.sleep(2)
+        good = actors(["reader"], daemon.socket)
+        time.sleep(options.seconds)
+        pairs.append((before, p99(dismiss(good)[0])))
+        for process in bad:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    daemon.end()
+    say("p99 latency beside four that misbehave", pairs, "ms", 1.1)
+
+
+def view(options):
+    """With nobody looking against without one: milliseconds of CPU time a frame."""
+    plain, viewed = Daemon(options.milad, options.bundle), Daemon(options.milad, options.bundle, "--view")
+    pairs, woken = [], 0
+    for daemon in (plain, viewed):
+        daemon.window(3)
+    for number in range(options.rounds):
+        windows = {}
+        # Who goes first takes turns.
+        for active, other in [(plain, viewed), (viewed, plain)][:: 1 if number % 2 else -1]:
+            other.process.send_signal(signal.SIGSTOP)
+            active.process.send_signal(signal.SIGCONT)
+            time.sleep(0.5)
+            wakes = viewed.wakes("milad-metrics")
+            windows[active] = active.window(options.seconds) * 1e3
+            woken += viewed.wakes("milad-metrics") - wakes
+        pairs.append((windows[plain], windows[viewed]))
+    for daemon in (plain, viewed):
+        daemon.end()
+    say("the view with nobody looking, CPU a frame", pairs, "ms", 1.005)
+    print(f"the thread that serves it was switched to {woken} times in {options.rounds * options.seconds:.0f} s of it")
+
+
+PARTS = {part.__name__: part for part in (readers, neighbours, view)}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--milad", default=ROOT / "target" / "release" / "milad")
     parser.add_argument("--bundle", default=ROOT / "models" / "street")
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--role", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role:
@@ -181,48 +249,8 @@ def main():
     if len(CORES) > 1:
         os.sched_setaffinity(0, CORES[1:])
     print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
-
-    daemon = Daemon(options.milad, options.bundle)
-    daemon.window(3)
-    ratios = []
-    for _ in range(options.rounds):
-        alone = daemon.window(options.seconds)
-        crowd = actors(["reader"] * 8, daemon.socket)
-        time.sleep(2)
-        ratios.append(daemon.window(options.seconds) / alone)
-        dismiss(crowd)
-    say("eight readers of shared maps, CPU a frame", ratios, 1.03)
-
-    ratios = []
-    for _ in range(options.rounds):
-        good = actors(["reader"], daemon.socket)
-        time.sleep(options.seconds)
-        before = p99(dismiss(good)[0])
-        bad, good = actors(["dying", "deaf", "closing", "garbage"], daemon.socket), actors(["reader"], daemon.socket)
-        time.sleep(options.seconds)
-        ratios.append(p99(dismiss(good)[0]) / before)
-        for process in bad:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    say("p99 latency beside four that misbehave", ratios, 1.1)
-
-    viewed = Daemon(options.milad, options.bundle, "--view")
-    viewed.window(3)
-    ratios, woken = [], 0
-    for _ in range(options.rounds):
-        windows = []
-        for active, other in ((daemon, viewed), (viewed, daemon)):
-            other.process.send_signal(signal.SIGSTOP)
-            active.process.send_signal(signal.SIGCONT)
-            time.sleep(0.5)
-            wakes = viewed.wakes("milad-metrics")
-            windows.append(active.window(options.seconds))
-            woken += viewed.wakes("milad-metrics") - wakes
-        ratios.append(windows[1] / windows[0])
-    say("the view with nobody looking, CPU a frame", ratios, 1.005)
-    print(f"the thread that serves it was switched to {woken} times in {options.rounds * options.seconds:.0f} s of it")
-    daemon.end()
-    viewed.end()
+    for part in options.only:
+        PARTS[part](options)
 
 
 if __name__ == "__main__":
