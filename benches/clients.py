@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """What clients and the live view cost the daemon, as ratios of alternating windows on one machine.
 
-    benches/clients.py [--milad target/release/milad] [--seconds 20] [--rounds 3] [--only readers neighbours view]
+    benches/clients.py [--milad target/release/milad] [--seconds 20] [--rounds 3] [--only readers pictures neighbours view]
 
 - eight clients that read all maps from shared memory at 30 frames/s, against none: CPU time of the daemon a published frame
+- the same eight when each reads the picture that the networks saw as well
 - the view with nobody looking, against none: the same, and whether the thread that serves it woke up at all
 - clients that misbehave (one stops reading, one dies while it holds the ring, one closes its descriptors, one sends garbage),
   against none: the 99th percentile of a well-behaved client's latency, from capture to receipt
@@ -85,17 +86,22 @@ class Daemon:
         self.folder.cleanup()
 
 
-def reader(path):
+def reader(path, image=False):
     """A well-behaved client: reads every number of every map of every frame. Prints its latencies when it is asked to end."""
     import milad_client
 
     latencies = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("\n".join(f"{ms:.3f}" for ms in latencies))))
-    with milad_client.connect(path, maps="shared", image=True, max_age=None, newest=False) as results:
+    with milad_client.connect(path, maps="shared", image=image, max_age=None, newest=False) as results:
         for result in results:
             latencies.append((time.monotonic_ns() - result.captured_ns) / 1e6)
             for view in result.maps.values():
                 view.array.sum()
+
+
+def looker(path):
+    """The same with the picture that the networks saw."""
+    reader(path, image=True)
 
 
 def dying(path):
@@ -143,7 +149,7 @@ def garbage(path):
             time.sleep(0.01)
 
 
-ROLES = {role.__name__: role for role in (reader, dying, deaf, closing, garbage)}
+ROLES = {role.__name__: role for role in (reader, looker, dying, deaf, closing, garbage)}
 
 
 def actors(roles, path):
@@ -173,19 +179,25 @@ def p99(values):
     return sorted(values)[int(0.99 * (len(values) - 1))]
 
 
-def readers(options):
+def readers(options, role="reader"):
     """Eight of them against none: milliseconds of CPU time a frame."""
     daemon, pairs = Daemon(options.milad, options.bundle), []
     daemon.window(3)
     for _ in range(options.rounds):
         alone = daemon.window(options.seconds)
-        crowd = actors(["reader"] * 8, daemon.socket)
+        crowd = actors([role] * 8, daemon.socket)
         time.sleep(2)
         pairs.append((alone * 1e3, daemon.window(options.seconds) * 1e3))
         seen = dismiss(crowd)
     daemon.end()
     print(f"each of the eight read {min(map(len, seen))} results or more in a window of {options.seconds:.0f} s")
-    say("eight readers of shared maps, CPU a frame", pairs, "ms", 1.03)
+    what = "shared maps" if role == "reader" else "shared maps and the picture"
+    say(f"eight readers of {what}, CPU a frame", pairs, "ms", 1.03)
+
+
+def pictures(options):
+    """The same with the picture."""
+    readers(options, "looker")
 
 
 def neighbours(options):
@@ -232,7 +244,7 @@ def view(options):
     print(f"the thread that serves it was switched to {woken} times in {options.rounds * options.seconds:.0f} s of it")
 
 
-PARTS = {part.__name__: part for part in (readers, neighbours, view)}
+PARTS = {part.__name__: part for part in (readers, pictures, neighbours, view)}
 
 
 def main():

@@ -126,9 +126,10 @@ def test_views_are_the_daemons_own_memory_and_tell_when_it_moved_on(daemon):
             assert not view.array.flags.writeable and not view.array.flags.owndata
         view = result.maps["depth"]
         assert view.valid() and np.array_equal(view.copy(), view.array)
-        while results.next().sequence < result.sequence + 9:
-            pass
-        assert not view.valid()
+        # Eight results later; which those are is the machine's business.
+        deadline = time.monotonic() + 60
+        while view.valid():
+            assert results.next().sequence > result.sequence and time.monotonic() < deadline
         with pytest.raises(milad_client.Overtaken):
             view.copy()
 
