@@ -21,7 +21,7 @@ pub enum BundleError {
         file: PathBuf,
     },
     /// A file can't be read.
-    #[error("{}: cannot be read: {source}", .file.display())]
+    #[error("{}: cannot be read: {source}{}", .file.display(), readable_words(.source))]
     Unreadable {
         /// The file.
         file: PathBuf,
@@ -150,6 +150,16 @@ fn places(looked: &[PathBuf]) -> String {
 
 fn nearest_words(nearest: &Option<String>) -> String {
     nearest.as_ref().map(|key| format!(", the nearest known one is `{key}`")).unwrap_or_default()
+}
+
+/// What helps where the system forbids it: the service's user is not the one who tried the bundle out.
+fn readable_words(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; the user that milad runs as, for the service one of its own, must be allowed to read it: chmod -R a+rX on the bundle"
+        }
+        _ => "",
+    }
 }
 
 fn chain(nodes: &[String]) -> String {

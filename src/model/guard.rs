@@ -1,11 +1,15 @@
 //! Stops the engine from computing large constants while it infers shapes: it evaluates every node whose inputs are constants,
-//! and looks at the result's size only afterwards. Never part of a network that runs.
+//! weights included, and looks at the result's size only afterwards. Never part of a network that runs.
 
 use tract_onnx::tract_hir::internal::*;
 
 use super::error::Complaint;
 use super::facts::{MAX_TENSOR_BYTES, bytes};
 use super::onnx::words;
+
+/// Elements of the largest tensor whose values may decide another's shape: shapes, axes and bounds of slices are far smaller. Weights
+/// are larger, and dequantising each of them was a third of the time that loading took.
+const MAX_COMPUTED: usize = 1024;
 
 /// Puts a guard around each node of `model`, which then serves for inference alone.
 pub(crate) fn guard(model: &mut InferenceModel) {
@@ -16,6 +20,10 @@ pub(crate) fn guard(model: &mut InferenceModel) {
             node.op = Box::new(guarded);
         }
     }
+}
+
+fn volume(shape: &[usize]) -> usize {
+    shape.iter().fold(1, |volume, &side| volume.saturating_mul(side))
 }
 
 /// An operator that is asked for its outputs' shapes before it may evaluate anything.
@@ -53,8 +61,10 @@ impl InferenceOp for Guarded {
         outputs: TVec<&InferenceFact>,
         observed: TVec<&InferenceFact>,
     ) -> TractResult<(TVec<InferenceFact>, TVec<InferenceFact>, TVec<InferenceFact>)> {
-        let (_, given, _) = self.op.infer_facts(inputs.clone(), outputs.clone(), observed.clone())?;
-        for fact in &given {
+        let inferred = self.op.infer_facts(inputs.clone(), outputs.clone(), observed.clone())?;
+        let mut large = !inferred.1.is_empty();
+        for fact in &inferred.1 {
+            large &= fact.shape.as_concrete_finite()?.is_some_and(|shape| volume(&shape) > MAX_COMPUTED);
             let (Some(datum), Some(shape)) = (fact.datum_type(), fact.shape.as_concrete_finite()?) else { continue };
             let found = bytes(datum, &shape);
             if found > MAX_TENSOR_BYTES {
@@ -66,7 +76,7 @@ impl InferenceOp for Guarded {
                 }));
             }
         }
-        self.op.infer(inputs, outputs, observed)
+        if large { Ok(inferred) } else { self.op.infer(inputs, outputs, observed) }
     }
 
     fn observe_outlets(&self, model: &InferenceModel, node: &InferenceNode) -> TractResult<Vec<OutletId>> {
@@ -92,5 +102,58 @@ impl InferenceOp for Guarded {
 
     fn as_op_mut(&mut self) -> &mut dyn Op {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives zeros of its input's shape, and says when it computes them.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    struct Loud;
+
+    impl Op for Loud {
+        fn name(&self) -> StaticName {
+            "Loud".into()
+        }
+
+        not_a_typed_op!();
+    }
+
+    impl EvalOp for Loud {
+        fn eval_out_of_plan(&self, _inputs: TVec<TValue>) -> TractResult<Option<TVec<TValue>>> {
+            bail!("computed")
+        }
+    }
+
+    impl InferenceRulesOp for Loud {
+        fn rules<'r, 'p: 'r, 's: 'r>(
+            &'s self,
+            solver: &mut Solver<'r>,
+            inputs: &'p [TensorProxy],
+            outputs: &'p [TensorProxy],
+        ) -> InferenceResult {
+            solver.equals(&outputs[0].datum_type, &inputs[0].datum_type)?;
+            solver.equals(&outputs[0].shape, &inputs[0].shape)
+        }
+
+        as_op!();
+    }
+
+    fn inferred(side: usize) -> TractResult<TVec<InferenceFact>> {
+        let constant = InferenceFact::from(Tensor::zero::<f32>(&[side])?);
+        let mut guarded = Guarded { node: "loud".into(), op: Box::new(Loud) };
+        let unknown = InferenceFact::default();
+        Ok(guarded.infer(tvec![&constant], tvec![&unknown], tvec![])?.1)
+    }
+
+    #[test]
+    fn what_may_be_a_shape_is_computed_and_weights_are_not() {
+        let small = inferred(MAX_COMPUTED).unwrap_err();
+        assert_eq!(small.root_cause().to_string(), "computed");
+        let large = inferred(MAX_COMPUTED + 1).unwrap();
+        assert_eq!(large[0].shape.as_concrete_finite().unwrap().unwrap().as_slice(), [MAX_COMPUTED + 1]);
+        assert!(large[0].value.concretize().is_none());
     }
 }

@@ -45,10 +45,7 @@ pub enum SocketError {
     #[error("the folder of {0} does not exist: create it, or choose another path with --socket")]
     NoFolder(PathBuf),
     /// No lock file beside it.
-    #[error(
-        "can't create {path}, which is locked while a daemon has the socket beside it: {source}; choose a folder that this \
-         user may write to with --socket, or remove the file if another user left it"
-    )]
+    #[error("can't create {path}, which is locked while a daemon has the socket beside it: {source}; {}", advice(.source))]
     NoLock {
         /// The lock file.
         path: PathBuf,
@@ -56,7 +53,7 @@ pub enum SocketError {
         source: io::Error,
     },
     /// Whatever else.
-    #[error("can't {doing} {path}: {source}")]
+    #[error("can't {doing} {path}: {source}; {}", advice(.source))]
     System {
         /// What was tried.
         doing: &'static str,
@@ -65,6 +62,22 @@ pub enum SocketError {
         /// The system's word.
         source: io::Error,
     },
+}
+
+/// What helps against the system's refusal.
+fn advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "there is no room: free some (`df` and `df -i` tell where), or choose a path elsewhere with --socket"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "nothing can be written there: choose a path elsewhere with --socket, or have the socket passed (milad.socket)"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "choose a folder that this user may write to with --socket, or remove the file if another user left it"
+        }
+        _ => "choose another path with --socket",
+    }
 }
 
 impl SocketError {

@@ -6,6 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use milad::publish::{Limits, Server, SocketError, socket};
+use rustix::io::Errno;
 
 use crate::clients::rig::Folder;
 
@@ -58,6 +59,18 @@ fn paths_that_cannot_be_are_refused_with_a_reason() {
     symlink("nowhere", &link).unwrap();
     assert!(matches!(refused(&link), SocketError::InTheWay(_)));
     assert!(matches!(refused(Path::new("")), SocketError::System { .. }));
+}
+
+#[test]
+fn a_full_and_a_read_only_file_system_are_named_with_what_helps() {
+    let said = |errno: Errno| {
+        let path = "/run/milad/results.sock.lock".into();
+        SocketError::NoLock { path, source: errno.into() }.to_string()
+    };
+    for (errno, words) in [(Errno::NOSPC, "df -i"), (Errno::ROFS, "milad.socket"), (Errno::ACCESS, "may write to")] {
+        let found = said(errno);
+        assert!(found.contains("/run/milad/results.sock.lock") && found.contains(words), "{found}");
+    }
 }
 
 #[test]

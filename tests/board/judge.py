@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 # A scenario that vanishes must not go unnoticed: how many tests there are, kept by hand.
-EXPECTED_TESTS = 91
+EXPECTED_TESTS = 100
 TICK_NS = 40_000_000
 CLIP_FRAMES = 60
 
@@ -421,6 +421,48 @@ def the_rust_client_reads_what_infer_computes(run):
                 assert abs(number - part / length * 127) <= 0.51, f"normal {number} in place {place} of {frame}"
         networks[frame.split(".")[1]] += 1
     assert networks["fast"] >= 20 and networks["slow"] >= 4, f"frames compared: {dict(networks)}"
+
+
+# Capture alone, as a 32-bit program on the 64-bit kernel.
+NARROW = {
+    "capture32-yuyv": ("YUYV", 40),
+    "capture32-nv12": ("NV12", 20),
+    "capture32-two-memory-planes": ("NM12", 20),
+    "capture32-disconnect": ("YUYV", 60),
+}
+
+
+def said(run, word):
+    """What follows `word` on each line that begins with it."""
+    return [line.split()[1:] for line in run.text("said").splitlines() if line.split()[0] == word]
+
+
+@test(*NARROW)
+def a_32_bit_program_negotiates_as_it_is_told(run):
+    fourcc, count = NARROW[run.folder.name]
+    equal(run.text("status").strip(), "0", f"exit status; it said {run.text('log')}")
+    equal(said(run, "bits"), [["32"]], "bits")
+    equal(said(run, "up")[0], [fourcc, "640", "360", str(TICK_NS)], "what was granted")
+    equal(len(said(run, "frame")), count, "frames")
+    equal(len(said(run, "lost")), run.folder.name.count("disconnect"), "losses")
+    equal(len(said(run, "up")), 1 + run.folder.name.count("disconnect"), "times that the camera was up")
+
+
+@test(*NARROW)
+def a_32_bit_program_gets_every_buffer_with_its_time(run):
+    """By the kernel's trace, which is the same for programs of either width."""
+    frames = [(int(sequence), int(time)) for sequence, time, _ in said(run, "frame")]
+    buffers = [(sequence, time) for sequence, time, _ in run.buffers()]
+    equal(frames, buffers[: len(frames)], "sequences and times")
+
+
+@test("capture32-two-memory-planes")
+def a_32_bit_program_sees_the_same_picture_however_its_planes_lie(run):
+    """The test picture stands still."""
+    single = Run(run.folder.parent / "capture32-nv12")
+    sums = [{sum for _, _, sum in said(which, "frame")} for which in (single, run)]
+    equal(sums[1], sums[0], "sums of bytes")
+    assert len(sums[0]) == 1 and sums[0] != {"0"}, sums
 
 
 def main():
