@@ -7,6 +7,7 @@
 
 // Most of the room's doors are for the daemon.
 #![allow(dead_code, unused_imports)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 #[path = "../../../../src/capture/mod.rs"]
 mod capture;
