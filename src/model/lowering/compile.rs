@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use milad_kernels::int8::{
-    Add, AveragePool, Conv, ConvSpec, Error, Kernel, Layout, Lookup, MaxPool, Mean, Multiply, Output, Quantisation,
-    Resize, Window,
+    Add, AveragePool, Conv, ConvSpec, Error, Kernel, Layout, Lookup, MaxPool, Mean, Mix, Multiply, Output,
+    Quantisation, Resize, Window,
 };
 
 use super::arena::{self, Lifetime};
@@ -35,6 +35,8 @@ pub(crate) struct Port {
     pub tensor: String,
     pub form: Form,
     pub map: usize,
+    /// Channels of the tensor, where they are not the map's.
+    pub planes: Option<usize>,
 }
 
 /// Where a value lies.
@@ -76,6 +78,8 @@ pub(crate) struct Run {
 pub(crate) enum Action {
     /// Input number … is quantised or copied into its map.
     Enter(usize),
+    /// Input number … is mixed and quantised into its map.
+    Mix(usize, Mix),
     /// The map goes out as output number ….
     Leave(usize),
     /// With the addition that follows, where there is a second input.
@@ -218,7 +222,12 @@ pub(crate) fn compile(kernel: Kernel, region: &Region) -> Result<Compiled, Unsui
     let (mut runs, mut weight_bytes) = (vec![], 0);
     let mut entered = vec![false; region.values.len()];
     let fused = fusions(region);
-    let port = |edge: &super::program::Edge| Port { tensor: edge.tensor.clone(), form: edge.form, map: edge.value };
+    let port = |edge: &super::program::Edge| Port {
+        tensor: edge.tensor.clone(),
+        form: edge.form,
+        map: edge.value,
+        planes: edge.mix.as_ref().map(Mix::inputs),
+    };
     let inputs: Vec<Port> = region.inputs.iter().map(port).collect();
     let outputs: Vec<Port> = region.outputs.iter().map(port).collect();
     for (index, step) in region.steps.iter().enumerate() {
@@ -237,8 +246,10 @@ pub(crate) fn compile(kernel: Kernel, region: &Region) -> Result<Compiled, Unsui
         for (number, port) in inputs.iter().enumerate().filter(|(_, port)| reads.contains(&port.map)) {
             if let Some(seen) = entered.get_mut(port.map).filter(|seen| !**seen) {
                 *seen = true;
-                if port.form != Form::Plane {
-                    runs.push(edge_run("quantise", &port.tensor, Action::Enter(number), port.map));
+                match region.inputs.get(number).and_then(|edge| edge.mix.clone()) {
+                    _ if port.form == Form::Plane => {}
+                    Some(mix) => runs.push(edge_run("mix", &port.tensor, Action::Mix(number, mix), port.map)),
+                    None => runs.push(edge_run("quantise", &port.tensor, Action::Enter(number), port.map)),
                 }
             }
         }

@@ -11,6 +11,7 @@
 //! | `constants`, `attributes`, `linear`, `weights` | read the file; refuse scales and zero-points that are none |
 //! | `sandwich`, `convolution`, `tables` | operators between quantised tensors → steps |
 //! | `regions` | steps → regions, and the graph around them |
+//! | `mixtures` | small convolutions in float at a region's edge, done on the way in |
 //! | `program` | values, steps and edges: what a region computes, as plain data |
 //! | `compile`, `arena`, `execute` | a region with packed weights and placed maps, and its run |
 //! | `operator` | the region as a node of the engine's plan |
@@ -22,6 +23,7 @@ mod constants;
 mod convolution;
 mod execute;
 mod linear;
+mod mixtures;
 pub(crate) mod operator;
 pub(crate) mod program;
 mod regions;

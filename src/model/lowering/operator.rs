@@ -123,7 +123,7 @@ fn layout<'a>(region: &'a Compiled, port: &Port) -> TractResult<(&'a Layout, boo
 /// What a tensor at the edge looks like to the engine.
 fn fact(region: &Compiled, port: &Port) -> TractResult<TypedFact> {
     let (layout, signed) = layout(region, port)?;
-    let shape = [1, layout.channels(), layout.height(), layout.width()];
+    let shape = [1, port.planes.unwrap_or(layout.channels()), layout.height(), layout.width()];
     Ok(match port.form {
         Form::Float => f32::fact(shape),
         Form::Bytes if signed => i8::fact(shape),

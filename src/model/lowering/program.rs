@@ -1,7 +1,7 @@
 //! What a region computes, before it is packed for a kernel: values (bytes with a scale), steps in their order, and the edges where
 //! it meets the rest of the network. Plain data.
 
-use milad_kernels::int8::{Coordinates, Mean, Mode, Quantisation, Window};
+use milad_kernels::int8::{Coordinates, Mean, Mix, Mode, Quantisation, Window};
 
 /// A quantised map. The picture's axis N is 1 everywhere.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,6 +124,8 @@ pub(crate) struct Edge {
     pub tensor: String,
     pub form: Form,
     pub value: ValueId,
+    /// Where the tensor's planes are mixed on the way in, before they are quantised.
+    pub mix: Option<Mix>,
 }
 
 /// A connected part of a network that runs in integers as one operator.

@@ -11,9 +11,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use milad_kernels::int8::Mix;
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto};
 
+use super::mixtures;
 use super::program::{Edge, Form, Operation, Region, ValueId};
 use super::sandwich::{Analysis, Origin};
 use super::{INDEX, OPERATOR};
@@ -235,8 +237,17 @@ impl<'a> Grouper<'a> {
         }
         visible.sort_unstable();
         visible.dedup();
+        let mixtures = mixtures::find(self.graph, self.found, &kept);
+        let kept: Vec<usize> = kept
+            .into_iter()
+            .filter(|&index| {
+                let node = self.graph.node.get(index);
+                !node.and_then(|node| node.output.first()).is_some_and(|name| mixtures.contains_key(name))
+            })
+            .collect();
+        let regions = groups.iter().enumerate();
         let regions: Vec<Region> =
-            groups.iter().enumerate().map(|(index, steps)| self.region(index, steps, &region_of, &visible)).collect();
+            regions.map(|(index, steps)| self.region(index, steps, &region_of, &visible, &mixtures)).collect();
         let mut nodes: Vec<NodeProto> = kept.iter().filter_map(|&index| self.graph.node.get(index)).cloned().collect();
         nodes.extend(regions.iter().enumerate().map(|(index, region)| node(index, region)));
         let nodes = sorted(nodes);
@@ -254,7 +265,14 @@ impl<'a> Grouper<'a> {
         Grouped { graph, regions, kept }
     }
 
-    fn region(&self, index: usize, steps: &[usize], region_of: &HashMap<usize, usize>, visible: &[&str]) -> Region {
+    fn region(
+        &self,
+        index: usize,
+        steps: &[usize],
+        region_of: &HashMap<usize, usize>,
+        visible: &[&str],
+        mixtures: &HashMap<String, (String, Mix)>,
+    ) -> Region {
         let mut region = Region {
             name: format!("region-{index}"),
             values: vec![],
@@ -293,7 +311,12 @@ impl<'a> Grouper<'a> {
                     Some(Origin::Bytes(name)) => Some((name.clone(), Form::Bytes)),
                     None => None,
                 };
-                region.inputs.extend(edge.map(|(tensor, form)| Edge { tensor, form, value: at }));
+                region.inputs.extend(edge.map(|(tensor, form)| match (form, mixtures.get(&tensor)) {
+                    (Form::Float, Some((planes, mix))) => {
+                        Edge { tensor: planes.clone(), form, value: at, mix: Some(mix.clone()) }
+                    }
+                    _ => Edge { tensor, form, value: at, mix: None },
+                }));
             }
             step.output = place(&mut region, step.output).0;
             region.steps.push(step);
@@ -302,7 +325,7 @@ impl<'a> Grouper<'a> {
             let Some((id, form)) = self.stepped(name) else { continue };
             if self.step_of(id).and_then(|step| region_of.get(&step)) == Some(&index) {
                 let value = place(&mut region, id).0;
-                region.outputs.push(Edge { tensor: name.into(), form, value });
+                region.outputs.push(Edge { tensor: name.into(), form, value, mix: None });
             }
         }
         let crosses = |id: &ValueId| {
@@ -313,7 +336,7 @@ impl<'a> Grouper<'a> {
             if crosses(&id) {
                 let tensor = plane(self.found.values.get(id).map_or("", |value| &value.name));
                 let value = place(&mut region, id).0;
-                region.outputs.push(Edge { tensor, form: Form::Plane, value });
+                region.outputs.push(Edge { tensor, form: Form::Plane, value, mix: None });
             }
         }
         region

@@ -40,25 +40,141 @@ versions! {
                 let [a, b, c, d] = [a, b, c, d].map(|x| u32::from(code(x / scale, zero_point)));
                 *word = a | b << 8 | c << 16 | d << 24;
             }
-            let words = &words[..a.len()];
-            let target = &mut target[start * stride..];
-            if stride == CHANNEL_STEP {
-                // A picture: its words lie one after the other, but for what the last pixel lacks.
-                let (pixels, rest) = target.as_chunks_mut::<CHANNEL_STEP>();
-                let last = words.get(pixels.len()).copied().unwrap_or(0).to_le_bytes();
-                pixels.iter_mut().zip(words).for_each(|(pixel, word)| *pixel = word.to_le_bytes());
-                if words.len() > pixels.len() {
-                    rest.iter_mut().zip(last).for_each(|(code, byte)| *code = byte);
-                }
-                continue;
+            scatter(&mut target[start * stride..], stride, &words[..a.len()]);
+        }
+    }
+}
+
+/// A word of four codes for each pixel, the first at `target`'s start; the last pixel may lack some.
+#[inline(always)]
+fn scatter(target: &mut [u8], stride: usize, words: &[u32]) {
+    if stride == CHANNEL_STEP {
+        // A picture: its words lie one after the other.
+        let (pixels, rest) = target.as_chunks_mut::<CHANNEL_STEP>();
+        let last = words.get(pixels.len()).copied();
+        pixels.iter_mut().zip(words).for_each(|(pixel, word)| *pixel = word.to_le_bytes());
+        rest.iter_mut().zip(last.map(u32::to_le_bytes).into_iter().flatten()).for_each(|(code, byte)| *code = byte);
+        return;
+    }
+    for (pixel, word) in target.chunks_mut(stride).zip(words) {
+        let bytes = word.to_le_bytes();
+        match pixel.first_chunk_mut::<4>() {
+            Some(pixel) => *pixel = bytes,
+            None => pixel.iter_mut().zip(bytes).for_each(|(code, byte)| *code = byte),
+        }
+    }
+}
+
+/// A mixture of a few real planes that becomes codes at once: a 1×1 convolution in float before a QuantizeLinear.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mix {
+    inputs: usize,
+    /// `[output channel][input]`
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Mix {
+    /// `weights` are `[bias.len()][inputs]`, all finite.
+    pub fn new(inputs: usize, weights: Vec<f32>, bias: Vec<f32>) -> Result<Mix, Error> {
+        if inputs == 0 || bias.is_empty() || weights.len() != inputs * bias.len() {
+            return Err(Error::Shape(format!(
+                "mixture: expected {} × {inputs} weights, found {}",
+                bias.len(),
+                weights.len()
+            )));
+        }
+        if weights.iter().chain(&bias).any(|number| !number.is_finite()) {
+            return Err(Error::Quantisation("mixture: expected finite weights".into()));
+        }
+        Ok(Mix { inputs, weights, bias })
+    }
+
+    /// Planes that it mixes.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Channels that it makes.
+    pub fn channels(&self) -> usize {
+        self.bias.len()
+    }
+
+    /// Of f32 `[inputs, height, width]`: `saturate(round_half_even(x / scale) + zero_point)` with `x = ((w₀·x₀ + w₁·x₁) + …) + bias` in f32, each
+    /// operation rounded. Writes the rows of `output`.
+    pub fn run(
+        &self,
+        kernel: Kernel,
+        quantisation: Quantisation,
+        input: &[f32],
+        output: &mut PlaneMut,
+    ) -> Result<(), Error> {
+        quantisation.check("scale")?;
+        let layout = *output.layout();
+        let (width, channels) = (layout.width(), layout.channels());
+        let plane = layout.height() * width;
+        if channels != self.bias.len() || input.len() != plane * self.inputs {
+            return Err(Error::Shape(format!(
+                "mixture of {} planes into {} channels: expected those sizes, found {} numbers for {layout:?}",
+                self.inputs,
+                self.bias.len(),
+                input.len()
+            )));
+        }
+        for row in output.rows() {
+            let target = output.row_mut(row);
+            for first in (0..channels).step_by(CHANNEL_STEP) {
+                // What fills up four channels may hold anything: here the last channel again.
+                let four = [0, 1, 2, 3].map(|more| (first + more).min(channels - 1));
+                let weights = four.map(|channel| &self.weights[channel * self.inputs..][..self.inputs]);
+                let bias = four.map(|channel| self.bias[channel]);
+                let rows = &input[row * width..];
+                mix_four(
+                    kernel,
+                    &mut target[first..],
+                    layout.pixel_stride(),
+                    rows,
+                    [plane, width],
+                    weights,
+                    bias,
+                    quantisation,
+                );
             }
-            for (pixel, word) in target.chunks_mut(stride).zip(words) {
-                let bytes = word.to_le_bytes();
-                match pixel.first_chunk_mut::<4>() {
-                    Some(pixel) => *pixel = bytes,
-                    None => pixel.iter_mut().zip(bytes).for_each(|(code, byte)| *code = byte),
+        }
+        Ok(())
+    }
+}
+
+versions! {
+    /// Four channels of a row, of planes whose rows lie `plane` apart.
+    fn mix_four(
+        target: &mut [u8],
+        stride: usize,
+        rows: &[f32],
+        sizes: [usize; 2],
+        weights: [&[f32]; 4],
+        bias: [f32; 4],
+        quantisation: Quantisation,
+    ) {
+        let ([plane, width], Quantisation { scale, zero_point }) = (sizes, quantisation);
+        let mut words = [0u32; PIXELS];
+        for start in (0..width).step_by(PIXELS) {
+            let count = PIXELS.min(width - start);
+            words.fill(0);
+            for (channel, (weights, bias)) in weights.iter().zip(bias).enumerate() {
+                let mut sums = [0f32; PIXELS];
+                for (number, &weight) in weights.iter().enumerate() {
+                    let row = &rows[number * plane + start..][..count];
+                    match number {
+                        0 => sums.iter_mut().zip(row).for_each(|(sum, x)| *sum = weight * x),
+                        _ => sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += weight * x),
+                    }
+                }
+                for (word, sum) in words.iter_mut().zip(&sums) {
+                    *word |= u32::from(code((sum + bias) / scale, zero_point)) << (8 * channel);
                 }
             }
+            scatter(&mut target[start * stride..], stride, &words[..count]);
         }
     }
 }

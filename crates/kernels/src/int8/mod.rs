@@ -11,7 +11,7 @@
 //! | [`Lookup`] | a function of single codes; requantisation, and with a view of some channels concatenation |
 //! | [`MaxPool`], [`AveragePool`] | pooling, global too |
 //! | [`Resize`] | bilinear and nearest |
-//! | [`quantise`], [`dequantise`], [`ImageTable`] | where the integer part begins and ends |
+//! | [`quantise`], [`dequantise`], [`Mix`], [`ImageTable`] | where the integer part begins and ends |
 //!
 //! Rounding is half to even and saturating throughout, in the order of operations that each item states: that of onnxruntime's operators on
 //! x86-64, because scales of real networks make numbers halfway between two codes common, and a different last bit in each layer adds up.
@@ -34,7 +34,7 @@ pub(crate) mod versions;
 pub use add::Add;
 pub use aligned::{ALIGNMENT, AlignedBytes};
 pub use conv::{Conv, ConvSpec, DEPTHWISE_TAPS, Output, Residual, signed_weights};
-pub use convert::{ImageTable, dequantise, quantise};
+pub use convert::{ImageTable, Mix, dequantise, quantise};
 pub use error::Error;
 pub use kernel::Kernel;
 pub use layout::{CHANNEL_STEP, Layout, Plane, PlaneMut, SLACK};

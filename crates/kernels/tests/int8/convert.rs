@@ -1,6 +1,6 @@
 //! The way into codes and out of them.
 
-use milad_kernels::int8::{ImageTable, Layout, Quantisation, dequantise, quantise};
+use milad_kernels::int8::{ImageTable, Layout, Mix, Quantisation, dequantise, quantise};
 
 use crate::tensor::{Random, Tensor, check, kernels};
 
@@ -39,6 +39,36 @@ fn real_numbers_become_codes_in_the_other_layout() {
             }
         }
     }
+}
+
+#[test]
+fn a_mixture_of_planes_becomes_codes() {
+    let mut random = Random(41);
+    for (inputs, channels, height, width) in [(1, 1, 2, 5), (3, 48, 4, 32), (8, 5, 3, 70), (2, 3, 2, 131)] {
+        let quantisation = Quantisation::new(0.011, 97).unwrap();
+        let mut numbers = |count: usize| -> Vec<f32> { (0..count).map(|_| random.real()).collect() };
+        let (weights, bias) = (numbers(inputs * channels), numbers(channels));
+        let mut planes = numbers(inputs * height * width);
+        planes[0] = f32::NAN;
+        planes[1] = f32::INFINITY;
+        let expected = |channel: usize, row: usize, column: usize| {
+            let of = |input: usize| planes[(input * height + row) * width + column] * weights[channel * inputs + input];
+            let sum = (1..inputs).fold(of(0), |sum, input| sum + of(input)) + bias[channel];
+            let code = (sum / quantisation.scale).round_ties_even() + f32::from(quantisation.zero_point);
+            code.clamp(0.0, 255.0) as u8
+        };
+        let mix = Mix::new(inputs, weights.clone(), bias.clone()).unwrap();
+        assert_eq!([mix.inputs(), mix.channels()], [inputs, channels]);
+        let layout = Layout::new(height, width, channels, 1).unwrap();
+        for kernel in kernels() {
+            check(kernel.name(), layout, expected, |part| mix.run(kernel, quantisation, &planes, part).unwrap());
+        }
+        let mut bytes = vec![0; layout.bytes()];
+        let mut whole = milad_kernels::int8::PlaneMut::new(layout, &mut bytes).unwrap();
+        assert!(mix.run(kernels().next().unwrap(), quantisation, &planes[1..], &mut whole).is_err());
+    }
+    assert!(Mix::new(2, vec![1.0; 3], vec![0.0]).is_err());
+    assert!(Mix::new(1, vec![f32::NAN], vec![0.0]).is_err());
 }
 
 #[test]

@@ -177,3 +177,36 @@ fn squeeze_and_excitation_is_lowered_whole() {
     let second = &grouped.regions[0].values[multiply.inputs[1]];
     assert_eq!((second.height, second.width), (1, 1), "the gate comes second, whatever the order in the file");
 }
+
+/// image → 1×1 convolution in float → q/dq → convolution → output.
+fn mixture(planes: i64) -> Sketch {
+    let mut sketch = Sketch::new(planes);
+    sketch.floats("m.w", &[4, planes, 1, 1], &(0..4 * planes).map(|i| i as f32 * 0.1 - 0.5).collect::<Vec<_>>());
+    sketch.push(node("Conv", &["image", "m.w"], &["m"]), &[1, 4, 6, 8]);
+    let m = sketch.qdq("m", 0.02, 100);
+    sketch.conv(&m, "a", 4);
+    let a = sketch.qdq("a", 0.05, 7);
+    sketch.output(&a);
+    sketch
+}
+
+#[test]
+fn a_small_mixture_in_float_is_computed_on_the_way_in() {
+    let (small, float) = grouped(&mixture(3));
+    assert_eq!((kinds(&small), float), (vec!["IntegerRegion"], vec![]));
+    let input = &small.regions[0].inputs[0];
+    assert_eq!((input.tensor.as_str(), input.form), ("image", Form::Float));
+    let mix = input.mix.as_ref().unwrap();
+    assert_eq!([mix.inputs(), mix.channels()], [3, 4]);
+    assert!(small.graph.initializer.is_empty(), "its weights are in the region");
+}
+
+#[test]
+fn a_mixture_that_is_large_or_read_elsewhere_stays_with_the_engine() {
+    assert_eq!(kinds(&grouped(&mixture(9)).0), ["Conv", "IntegerRegion"]);
+    let mut read = mixture(3);
+    read.output("m");
+    let (read, _) = grouped(&read);
+    assert_eq!(kinds(&read), ["Conv", "IntegerRegion"]);
+    assert_eq!((read.regions[0].inputs[0].tensor.as_str(), &read.regions[0].inputs[0].mix), ("m", &None));
+}
