@@ -10,7 +10,8 @@
   them. Counted: the call of the session, nothing else. Its pictures have the network's size and are RGB already, for nothing.
 
 The two alternate, one stopped while the other runs, so that what else the machine does meets both; each figure is the median over
-rounds. The shares of milad's stages are printed too: what is outside of the networks should be a tenth of a frame at most. Needs numpy, onnx and onnxruntime.
+rounds. Printed too: the shares of milad's threads; the time from the start of the process to its first result, and the memory that it holds after
+the last round (VmRSS). Needs numpy, onnx and onnxruntime.
 """
 
 import argparse
@@ -117,13 +118,14 @@ class Theirs:
 class Ours:
     """The daemon, stopped but in its windows."""
 
-    def __init__(self, milad, bundle, clip, interval, folder, more):
+    def __init__(self, milad, bundle, clip, interval, folder):
         self.path = f"{folder}/s"
         config = Path(folder) / "milad.toml"
         config.write_text(f"[keyframe]\ninterval = {interval}\nsynchronous = true\n", encoding="utf-8")
         command = [milad, "run", "--config", config, "--bundle", bundle, "--source", f"clip:{clip}?rate=max&loop=1", "--socket", self.path, "--metrics", "off"]
-        self.process = subprocess.Popen([str(part) for part in command + more], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self.sequence = 0
+        start = time.monotonic()
+        self.process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.sequence, self.first_ms = 0, None
         while True:
             try:
                 self.peer = socket.socket(socket.AF_UNIX)
@@ -132,14 +134,14 @@ class Ours:
             except OSError:
                 if self.process.poll() is not None:
                     raise SystemExit("milad ended before it began: run it by hand to see why") from None
-                time.sleep(0.05)
+                time.sleep(0.002)
         self.peer.sendall(SUBSCRIBE)
-        threading.Thread(target=self.read, daemon=True).start()
+        threading.Thread(target=self.read, args=(start,), daemon=True).start()
         while self.sequence < 2 * interval:
             time.sleep(0.01)
         self.process.send_signal(signal.SIGSTOP)
 
-    def read(self):
+    def read(self, start):
         rest = b""
         while data := socket.recv_fds(self.peer, 1 << 16, 64):
             for fd in data[1]:
@@ -150,6 +152,7 @@ class Ours:
             for line in lines:
                 # Only the newest matters: results are numbered.
                 if line.startswith(b'{"type":"result"') and (at := line.find(b'"sequence":')) > 0:
+                    self.first_ms = self.first_ms or (time.monotonic() - start) * 1e3
                     self.sequence = int(line[at + 11 : line.index(b",", at)])
 
     def cpu(self):
@@ -173,6 +176,10 @@ class Ours:
             raise SystemExit("milad answered no frame in a window: --seconds is too short")
         return {name: (after[name] - before.get(name, 0)) / 1e6 / frames for name in after if name != "milad-capture"}
 
+    def resident_mb(self):
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        return int(status.split("VmRSS:")[1].split()[0]) / 1000
+
     def end(self):
         self.process.kill()
         self.process.wait()
@@ -193,9 +200,15 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         write_clip(f"{folder}/clip.y4m", width, height)
         theirs = Theirs(args.bundle, manifest)
-        ours = Ours(args.milad, args.bundle, f"{folder}/clip.y4m", args.interval, folder, [])
+        first = []
+        for _ in range(5):
+            started = Ours(args.milad, args.bundle, f"{folder}/clip.y4m", args.interval, folder)
+            started.end()
+            first.append(started.first_ms)
+        ours = Ours(args.milad, args.bundle, f"{folder}/clip.y4m", args.interval, folder)
         try:
             rounds = [(ours.window(args.seconds), theirs.window(args.seconds)) for _ in range(args.rounds)]
+            resident = ours.resident_mb()
         finally:
             ours.end()
     threads = {name: statistics.median(mine.get(name, 0) for mine, _ in rounds) for name in rounds[0][0]}
@@ -207,6 +220,8 @@ def main():
         "onnxruntime_ms": statistics.median(other for _, other in rounds),
         "ratio": statistics.median(sum(mine.values()) / other for mine, other in rounds),
         "threads_ms": {name: round(ms, 4) for name, ms in sorted(threads.items(), key=lambda pair: -pair[1]) if ms >= 0.0005},
+        "first_result_ms": statistics.median(first),
+        "resident_mb": resident,
         "outside_of_networks": statistics.median(1 - mine["milad-fast"] / sum(mine.values()) for mine, _ in rounds),
     }
     if args.json:
@@ -215,6 +230,7 @@ def main():
     print("{bundle}, clip {size}, interval {interval}: milad {milad_ms:.3f} ms of CPU a frame, onnxruntime on every frame {onnxruntime_ms:.3f} ms, ratio {ratio:.3f}".format(**report))
     print("milad by thread, ms:", ", ".join(f"{name} {ms}" for name, ms in report["threads_ms"].items()))
     print(f"outside of the thread that runs the networks: {report['outside_of_networks']:.1%}")
+    print("first result {first_result_ms:.0f} ms after the start; {resident_mb:.1f} MB of memory held".format(**report))
 
 
 if __name__ == "__main__":

@@ -183,13 +183,44 @@ pub(super) fn codes(conv: &Conv, input: &Plane, output: &mut PlaneMut) {
 versions! {
     /// Sums `[pixels][lanes]` times their lanes' multipliers, within bounds.
     fn scale(sums: &[i32], numbers: &mut [f32], multipliers: &[f32], bounds: [f32; 2]) {
-        let [low, high] = bounds;
-        let pixels = numbers.chunks_exact_mut(multipliers.len()).zip(sums.chunks_exact(multipliers.len()));
-        for (numbers, sums) in pixels {
-            for ((number, &sum), multiplier) in numbers.iter_mut().zip(sums).zip(multipliers) {
-                *number = (sum as f32 * multiplier).max(low).min(high);
+        // Sizes that the compiler knows are vectors without a remainder.
+        match multipliers.len() {
+            4 => scale_lanes::<4>(sums, numbers, multipliers, bounds),
+            8 => scale_lanes::<8>(sums, numbers, multipliers, bounds),
+            16 => scale_lanes::<16>(sums, numbers, multipliers, bounds),
+            lanes => {
+                let pixels = numbers.chunks_exact_mut(lanes).zip(sums.chunks_exact(lanes));
+                pixels.for_each(|(numbers, sums)| scale_pixel(sums, numbers, multipliers, bounds));
             }
         }
+    }
+}
+
+#[inline(always)]
+fn scale_lanes<const LANES: usize>(sums: &[i32], numbers: &mut [f32], multipliers: &[f32], bounds: [f32; 2]) {
+    let Some(multipliers) = multipliers.first_chunk::<LANES>() else { return };
+    let pixels = numbers.as_chunks_mut::<LANES>().0.iter_mut().zip(sums.as_chunks::<LANES>().0);
+    pixels.for_each(|(numbers, sums)| scale_pixel(sums, numbers, multipliers, bounds));
+}
+
+#[inline(always)]
+fn scale_pixel(sums: &[i32], numbers: &mut [f32], multipliers: &[f32], [low, high]: [f32; 2]) {
+    for ((number, &sum), multiplier) in numbers.iter_mut().zip(sums).zip(multipliers) {
+        *number = (sum as f32 * multiplier).max(low).min(high);
+    }
+}
+
+/// One lane of all pixels of `[pixels][lanes]`.
+fn lane(numbers: &[f32], lanes: usize, lane: usize, row: &mut [f32]) {
+    fn of<const LANES: usize>(numbers: &[f32], lane: usize, row: &mut [f32]) {
+        let pixels = numbers.as_chunks::<LANES>().0;
+        row.iter_mut().zip(pixels).for_each(|(y, pixel)| *y = pixel[lane % LANES]);
+    }
+    match lanes {
+        4 => of::<4>(numbers, lane, row),
+        8 => of::<8>(numbers, lane, row),
+        16 => of::<16>(numbers, lane, row),
+        _ => row.iter_mut().zip(numbers[lane..].iter().step_by(lanes)).for_each(|(y, &x)| *y = x),
     }
 }
 
@@ -213,8 +244,7 @@ pub(super) fn real(conv: &Conv, input: &Plane, output: &mut [f32], [height, widt
                         unsafe { tiles[pixels - 1](&job) };
                         scale(conv.kernel, &sums[..pixels * lanes], &mut numbers, &multipliers[..lanes], bounds);
                         for channel in 0..block.channels {
-                            let row = &mut output[target(channel) + column..][..pixels];
-                            row.iter_mut().zip(numbers[channel..].iter().step_by(lanes)).for_each(|(y, &x)| *y = x);
+                            lane(&numbers, lanes, channel, &mut output[target(channel) + column..][..pixels]);
                         }
                     });
                 }
@@ -242,10 +272,7 @@ pub(super) fn real(conv: &Conv, input: &Plane, output: &mut [f32], [height, widt
                         for position in 0..lanes {
                             let channel = (kernels.channel)(position);
                             if channel < block.channels {
-                                let row = &mut output[target(channel) + column..][..pixels];
-                                row.iter_mut()
-                                    .zip(numbers[position..].iter().step_by(lanes))
-                                    .for_each(|(y, &x)| *y = x);
+                                lane(&numbers, lanes, position, &mut output[target(channel) + column..][..pixels]);
                             }
                         }
                     });
