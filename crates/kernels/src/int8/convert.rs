@@ -160,6 +160,7 @@ versions! {
         let mut words = [0u32; PIXELS];
         for start in (0..width).step_by(PIXELS) {
             let count = PIXELS.min(width - start);
+            let words = &mut words[..count];
             words.fill(0);
             for (channel, (weights, bias)) in weights.iter().zip(bias).enumerate() {
                 let mut sums = [0f32; PIXELS];
@@ -174,7 +175,7 @@ versions! {
                     *word |= u32::from(code((sum + bias) / scale, zero_point)) << (8 * channel);
                 }
             }
-            scatter(&mut target[start * stride..], stride, &words[..count]);
+            scatter(&mut target[start * stride..], stride, words);
         }
     }
 }

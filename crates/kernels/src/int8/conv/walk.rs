@@ -181,32 +181,12 @@ pub(super) fn codes(conv: &Conv, input: &Plane, output: &mut PlaneMut) {
 }
 
 versions! {
-    /// Sums `[pixels][lanes]` times their lanes' multipliers, within bounds.
+    /// Sums times their multipliers, within bounds.
     fn scale(sums: &[i32], numbers: &mut [f32], multipliers: &[f32], bounds: [f32; 2]) {
-        // Sizes that the compiler knows are vectors without a remainder.
-        match multipliers.len() {
-            4 => scale_lanes::<4>(sums, numbers, multipliers, bounds),
-            8 => scale_lanes::<8>(sums, numbers, multipliers, bounds),
-            16 => scale_lanes::<16>(sums, numbers, multipliers, bounds),
-            lanes => {
-                let pixels = numbers.chunks_exact_mut(lanes).zip(sums.chunks_exact(lanes));
-                pixels.for_each(|(numbers, sums)| scale_pixel(sums, numbers, multipliers, bounds));
-            }
+        let [low, high] = bounds;
+        for ((number, &sum), multiplier) in numbers.iter_mut().zip(sums).zip(multipliers) {
+            *number = (sum as f32 * multiplier).max(low).min(high);
         }
-    }
-}
-
-#[inline(always)]
-fn scale_lanes<const LANES: usize>(sums: &[i32], numbers: &mut [f32], multipliers: &[f32], bounds: [f32; 2]) {
-    let Some(multipliers) = multipliers.first_chunk::<LANES>() else { return };
-    let pixels = numbers.as_chunks_mut::<LANES>().0.iter_mut().zip(sums.as_chunks::<LANES>().0);
-    pixels.for_each(|(numbers, sums)| scale_pixel(sums, numbers, multipliers, bounds));
-}
-
-#[inline(always)]
-fn scale_pixel(sums: &[i32], numbers: &mut [f32], multipliers: &[f32], [low, high]: [f32; 2]) {
-    for ((number, &sum), multiplier) in numbers.iter_mut().zip(sums).zip(multipliers) {
-        *number = (sum as f32 * multiplier).max(low).min(high);
     }
 }
 
@@ -226,23 +206,29 @@ fn lane(numbers: &[f32], lanes: usize, lane: usize, row: &mut [f32]) {
 
 /// Real numbers for all rows. The caller has checked every size.
 pub(super) fn real(conv: &Conv, input: &Plane, output: &mut [f32], [height, width]: [usize; 2], bounds: [f32; 2]) {
-    let (mut sums, mut numbers) = ([0i32; ACCUMULATORS], [0f32; ACCUMULATORS]);
+    let (mut sums, mut numbers, mut multipliers) = ([0i32; ACCUMULATORS], [0f32; ACCUMULATORS], [0f32; ACCUMULATORS]);
     for block in &conv.packed.blocks {
-        let multipliers = &conv.packed.multiplier[block.lanes..];
+        let lanes = match conv.inner {
+            Inner::Dense(kernels, _) => block.vectors * kernels.lanes,
+            Inner::Depthwise(kernels) => kernels.block,
+        };
+        // Once for each pixel of a tile: one long loop is vectors, many short ones are not.
+        for pixel in multipliers.chunks_exact_mut(lanes) {
+            pixel.copy_from_slice(&conv.packed.multiplier[block.lanes..][..lanes]);
+        }
         for row in 0..height {
             // Where a channel's row starts.
             let target = |channel: usize| ((block.first + channel) * height + row) * width;
             match conv.inner {
                 Inner::Dense(kernels, _) => {
                     let tiles = kernels.tiles[block.vectors - 1];
-                    let lanes = block.vectors * kernels.lanes;
                     let mut job = conv.tile(input.layout(), block);
                     parts(0..width, tiles.len(), |column, pixels| {
                         job.input = conv.window(input, row, column);
                         job.sums = sums.as_mut_ptr();
                         // SAFETY: as in `codes`; a tile has at most ACCUMULATORS sums.
                         unsafe { tiles[pixels - 1](&job) };
-                        scale(conv.kernel, &sums[..pixels * lanes], &mut numbers, &multipliers[..lanes], bounds);
+                        scale(conv.kernel, &sums[..pixels * lanes], &mut numbers, &multipliers, bounds);
                         for channel in 0..block.channels {
                             lane(&numbers, lanes, channel, &mut output[target(channel) + column..][..pixels]);
                         }
@@ -251,7 +237,6 @@ pub(super) fn real(conv: &Conv, input: &Plane, output: &mut [f32], [height, widt
                 Inner::Depthwise(kernels) => {
                     let mut taps = [0; MOST_TAPS];
                     let groups = conv.taps(input.layout(), kernels, &mut taps);
-                    let lanes = kernels.block;
                     parts(0..width, ACCUMULATORS / lanes, |column, pixels| {
                         let job = Span {
                             input: conv.window(input, row, column).wrapping_add(block.first),
@@ -268,7 +253,7 @@ pub(super) fn real(conv: &Conv, input: &Plane, output: &mut [f32], [height, widt
                         };
                         // SAFETY: as above; `pixels` × block sums at most.
                         unsafe { (kernels.span)(&job) };
-                        scale(conv.kernel, &sums[..pixels * lanes], &mut numbers, &multipliers[..lanes], bounds);
+                        scale(conv.kernel, &sums[..pixels * lanes], &mut numbers, &multipliers, bounds);
                         for position in 0..lanes {
                             let channel = (kernels.channel)(position);
                             if channel < block.channels {
