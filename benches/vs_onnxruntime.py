@@ -28,12 +28,22 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def without_attention(path: Path) -> bytes:
     model = onnx.load(path)
-    for node in model.graph.node:
-        if node.domain == "ai.milad":
-            value, outputs = node.input[2], [name for name in node.output if name]
-            if len(outputs) > 1:
-                raise SystemExit(f"{path}: attention with more outputs than one can't be cut out")
-            node.CopyFrom(onnx.helper.make_node("Identity", [value], outputs))
+    graph, nodes = model.graph, []
+    for node in graph.node:
+        if node.domain != "ai.milad":
+            nodes.append(node)
+            continue
+        value, outputs = node.input[2], list(node.output)
+        nodes.append(onnx.helper.make_node("Identity", [value], outputs[:1]))
+        # Confidence and border have one channel: the value's first.
+        for name in filter(None, outputs[1:]):
+            bounds = [f"{name}.{what}" for what in ("start", "end", "axis")]
+            for bound, number in zip(bounds, (0, 1, 1)):
+                graph.initializer.append(onnx.numpy_helper.from_array(np.array([number], np.int64), bound))
+            nodes.append(onnx.helper.make_node("Slice", [value, *bounds], [name]))
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    graph.ClearField("node")
+    graph.node.extend(nodes)
     del model.functions[:]
     return model.SerializeToString()
 
