@@ -1,4 +1,4 @@
-"""How the recipe's networks become 8-bit: equal channels, open predictions, rounding that cancels. Judged by onnxruntime and numpy."""
+"""How the recipe's networks become 8-bit: usual ranges, open predictions, rounding that cancels. Judged by onnxruntime and numpy."""
 
 import numpy as np
 import onnx
@@ -7,26 +7,19 @@ from onnx import numpy_helper
 from torch import nn
 
 from milad_recipe import blocks, export, quantise
-from milad_recipe.equalise import equalise
 from milad_recipe.rounding import best
 
 OUTPUTS = ("task.depth", "task.segmentation")
 
 
-class _Unequal(nn.Module):
-    """A trunk whose channels differ in size a thousandfold, and heads that need the small ones as much as the large."""
+class _Small(nn.Module):
+    """A trunk and heads, as the shipped networks end."""
 
     def __init__(self):
         super().__init__()
         torch.manual_seed(3)
         self.trunk = nn.Conv2d(3, 16, 3, padding=1)
         self.depth, self.segmentation = nn.Conv2d(16, 1, 1), nn.Conv2d(16, 5, 1)
-        size = 10 ** torch.linspace(-2, 1, 16)
-        with torch.no_grad():
-            self.trunk.weight *= size[:, None, None, None]
-            self.trunk.bias *= size
-            for head in (self.depth, self.segmentation):
-                head.weight /= size[None, :, None, None]
 
     def forward(self, inputs):
         h = torch.relu(self.trunk(inputs["image"]))
@@ -35,8 +28,8 @@ class _Unequal(nn.Module):
 
 def _network():
     random = np.random.default_rng(4)
-    samples = [{"image": random.standard_normal((1, 3, 16, 24), np.float32)} for _ in range(8)]
-    return export.export(_Unequal(), {"image": torch.zeros(1, 3, 16, 24)}, "slow"), samples
+    samples = [{"image": random.standard_normal((1, 3, 16, 24), np.float32)} for _ in range(16)]
+    return export.export(_Small(), {"image": torch.zeros(1, 3, 16, 24)}, "slow"), samples
 
 
 def _answers(model, samples):
@@ -46,47 +39,33 @@ def _answers(model, samples):
     return [np.concatenate([run.run([name], inputs)[0].ravel() for inputs in samples]) for name in OUTPUTS]
 
 
-def _trunk(model, samples):
-    """The largest activation of each channel behind the ReLU."""
+def test_the_range_before_the_predictions_holds_the_usual_numbers():
+    """Not the largest, which are rare, and would widen everybody's step."""
     from oracle import session
 
+    model, samples = _network()
     probe = onnx.load_from_string(model)
     relu = next(node.output[0] for node in probe.graph.node if node.op_type == "Relu")
     probe.graph.output.append(onnx.helper.make_tensor_value_info(relu, onnx.TensorProto.FLOAT, None))
     run = session(probe.SerializeToString())
-    return np.max([run.run([relu], inputs)[0].max((0, 2, 3)) for inputs in samples], 0)
+    seen = np.concatenate([run.run([relu], inputs)[0].ravel() for inputs in samples])
+    for outputs in ((), OUTPUTS):
+        graph = onnx.load_from_string(quantise.quantise(model, samples, "slow", (), outputs)).graph
+        tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        producers = {value: node for node in graph.node for value in node.output}
+        head = [node for node in graph.node if node.op_type == "Conv"][-1]
+        scale = tensors[producers[head.input[0]].input[1]]
+        if outputs:
+            assert np.quantile(seen, 0.997) < scale * 255 < np.quantile(seen, 0.9999)
+        else:
+            assert scale * 255 >= seen.max()
 
 
-def test_equal_channels_change_no_bit_of_the_float_network():
+def test_open_predictions_keep_what_8_bits_would_lose():
     model, samples = _network()
-    equal = equalise(model, samples)
-    for before, after in zip(_answers(model, samples), _answers(equal, samples)):
-        np.testing.assert_array_equal(before, after)
-    before, after = _trunk(model, samples), _trunk(equal, samples)
-    assert before.max() / before.min() > 100
-    assert after.max() / after.min() < 2.01 and after.max() == before.max(), "within a factor of two of the largest, which stays"
-
-
-def test_values_that_others_read_too_are_not_scaled():
-    class Residual(_Unequal):
-        def forward(self, inputs):
-            h = torch.relu(self.trunk(inputs["image"]))
-            return {"task.depth": self.depth(h), "task.segmentation": self.segmentation(h + 1)}
-
-    _, samples = _network()
-    model = export.export(Residual(), {"image": torch.zeros(1, 3, 16, 24)}, "slow")
-    np.testing.assert_array_equal(_trunk(equalise(model, samples), samples), _trunk(model, samples))
-
-
-def test_equal_channels_and_open_predictions_keep_what_8_bits_would_lose():
-    model, samples = _network()
-    wanted = _answers(model, samples)
-    plain = _answers(quantise.quantise(model, samples, "slow"), samples)
-    ours = _answers(quantise.quantise(equalise(model, samples), samples, "slow", (), OUTPUTS), samples)
-    for name, right, before, after in zip(OUTPUTS, wanted, plain, ours):
+    for name, right, after in zip(OUTPUTS, _answers(model, samples), _answers(quantise.quantise(model, samples, "slow", (), OUTPUTS), samples)):
         spread = right.std()
         assert np.abs(after - right).mean() < 0.02 * spread, name
-        assert np.abs(after - right).mean() < 0.3 * np.abs(before - right).mean(), name
         assert abs((after - right).mean()) < 0.002 * spread, f"{name}: no bias is left"
 
 

@@ -22,6 +22,10 @@ from . import export, rounding
 from .ila import OP_TYPE
 
 
+USUAL = 0.999
+"""Share of the numbers that the range of what the last convolutions read must hold."""
+
+
 class _Samples(CalibrationDataReader):
     def __init__(self, samples: Iterable[dict[str, np.ndarray]]):
         self._samples = iter(samples)
@@ -51,6 +55,7 @@ def quantise(
         calibrator.collect_data(_Samples(samples))
         measured = calibrator.compute_data()
     ranges = {tensor: _rounded(*data.range_value) for tensor, data in measured.items()}
+    ranges |= _usual(model, samples, open_outputs)
     quantiser = QDQQuantizer(
         inferred,
         per_channel=True,
@@ -72,6 +77,14 @@ def quantise(
     _open(quantiser.model.model.graph, open_outputs)
     rounding.refine(quantiser.model.model, model, samples, open_outputs)
     return export.finish(quantiser.model.model, name)
+
+
+def _usual(model: bytes, samples: list[dict[str, np.ndarray]], outputs: tuple[str, ...]) -> dict[str, TensorData]:
+    """Ranges of what the 1×1 convolutions that give `outputs` read. A few large numbers there (most of them in the sky) would set the step of all
+    others to more than twice what it can be, and depth is a small difference of such numbers."""
+    nodes, _ = rounding.heads(onnx.load_from_string(model).graph, outputs)
+    seen = rounding.activations(model, sorted({node.input[0] for node in nodes}), samples)
+    return {value: _rounded(0.0, np.quantile(x, USUAL)) for value, x in seen.items() if x.min() >= 0 and x.max() > 0}
 
 
 def _open(graph: onnx.GraphProto, outputs: tuple[str, ...]) -> None:

@@ -16,16 +16,14 @@ ROUNDS = 50
 
 def refine(quantised: onnx.ModelProto, model: bytes, samples: list[dict[str, np.ndarray]], outputs: tuple[str, ...]) -> None:
     """Changes weights and biases of the convolutions that give `outputs`. `model` is what was quantised."""
-    real = onnx.load_from_string(model)
-    heads = [node for node in real.graph.node if node.op_type == "Conv" and node.output[0] in outputs and len(node.input) == 3]
-    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in real.graph.initializer}
-    heads = [node for node in heads if weights[node.input[1]].shape[2:] == (1, 1)]
+    found, weights = heads(onnx.load_from_string(model).graph, outputs)
     tensors = {tensor.name: tensor for tensor in quantised.graph.initializer}
-    seen = _activations(model, {node.input[0] for node in heads}, samples)
-    for node in heads:
+    seen = activations(model, sorted({node.input[0] for node in found}), samples)
+    moments = {name: (x.mean(1), np.atleast_2d(np.cov(x))) for name, x in seen.items()}
+    for node in found:
         names = [f"{node.input[1]}_quantized", f"{node.input[1]}_scale", f"{node.input[2]}_quantized", f"{node.input[2]}_quantized_scale"]
         codes, scale, bias, bias_scale = (numpy_helper.to_array(tensors[name]) for name in names)
-        mean, covariance = seen[node.input[0]]
+        mean, covariance = moments[node.input[0]]
         wanted, chosen, corrected = weights[node.input[1]][:, :, 0, 0], codes.astype(np.int64), bias.astype(np.int64)
         for row, step in enumerate(np.broadcast_to(scale.reshape(-1), len(codes)).astype(np.float64)):
             chosen[row, :, 0, 0] = best(chosen[row, :, 0, 0], step, wanted[row].astype(np.float64), covariance)
@@ -52,18 +50,23 @@ def best(codes: np.ndarray, step: float, wanted: np.ndarray, covariance: np.ndar
     return codes
 
 
-def _activations(model: bytes, values: set[str], samples: list[dict[str, np.ndarray]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Mean and covariance of each value's channels."""
+def heads(graph: onnx.GraphProto, outputs: tuple[str, ...]) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
+    """The 1×1 convolutions with a bias that give `outputs`, and all weights by name."""
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    convolutions = [node for node in graph.node if node.op_type == "Conv" and node.output[0] in outputs and len(node.input) == 3]
+    return [node for node in convolutions if weights[node.input[1]].shape[2:] == (1, 1)], weights
+
+
+def activations(model: bytes, values: list[str], samples: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Each value on every seventh pixel of all samples: [channels, pixels]."""
     from .sequence import session
 
-    names = sorted(values)
     probe = onnx.load_from_string(model)
     given = {value.name for value in probe.graph.output}
-    probe.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names if name not in given)
+    probe.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in values if name not in given)
     run = session(probe.SerializeToString())
-    found = {name: [] for name in names}
-    for inputs in samples if names else []:
-        for name, array in zip(names, run.run(names, inputs)):
+    found = {name: [] for name in values}
+    for inputs in samples if values else []:
+        for name, array in zip(values, run.run(values, inputs)):
             found[name].append(array[0].reshape(array.shape[1], -1)[:, ::EVERY])
-    joined = {name: np.concatenate(parts, 1).astype(np.float64) for name, parts in found.items() if parts}
-    return {name: (array.mean(1), np.atleast_2d(np.cov(array))) for name, array in joined.items()}
+    return {name: np.concatenate(parts, 1).astype(np.float64) for name, parts in found.items() if parts}

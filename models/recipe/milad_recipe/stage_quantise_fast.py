@@ -13,7 +13,6 @@ from . import checkpoint, export, quantise, stage_data, stage_fast, stage_quanti
 from .blocks import fold
 from .config import Config
 from .data import Clip, Reader
-from .equalise import equalise
 from .fast import FastNetwork
 from .progress import Bar
 
@@ -54,7 +53,7 @@ def run(config: Config, work: Path) -> None:
     bar.show(0.3, "calibrating")
     clips = list(stage_data.opened(config, work, config.data.train).values())
     drawn, outputs = list(samples(config, work, network, clips)), stage_quantise_slow.open_outputs(config)
-    files["fast-int8"] = quantise.quantise(equalise(files["fast-float"], drawn), drawn, "fast", float_parts(network), outputs)
+    files["fast-int8"] = quantise.quantise(files["fast-float"], drawn, "fast", float_parts(network), outputs)
     for name, data in files.items():
         checkpoint.write(folder / f"{name}.onnx", lambda partial, data=data: partial.write_bytes(data))
     bar.show(1.0, ", ".join(f"{name} {len(data) / 1e6:.2f} MB" for name, data in files.items()), last=True)

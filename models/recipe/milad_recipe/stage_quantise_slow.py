@@ -11,7 +11,6 @@ from . import checkpoint, export, quantise, stage_data, stage_slow
 from .blocks import fold
 from .config import Config
 from .data import Clip, Reader
-from .equalise import equalise
 from .progress import Bar
 from .validation import Scores, judged as frames_of
 
@@ -28,7 +27,7 @@ def write(config: Config, work: Path, network: torch.nn.Module, folder: Path) ->
     bar.show(0.2, "calibrating")
     train = list(stage_data.opened(config, work, config.data.train).values())
     drawn = list(samples(config, train))
-    files["slow-int8"] = quantise.quantise(equalise(files["slow-float"], drawn), drawn, "slow", float_parts(files["slow-float"]), open_outputs(config))
+    files["slow-int8"] = quantise.quantise(files["slow-float"], drawn, "slow", float_parts(files["slow-float"]), open_outputs(config))
     for name, data in files.items():
         checkpoint.write(folder / f"{name}.onnx", lambda partial, data=data: partial.write_bytes(data))
     bar.show(0.6, "judging")
