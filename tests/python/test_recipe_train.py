@@ -169,6 +169,22 @@ def test_stages_leave_a_bundle(smoke, monkeypatch):
         assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours), part
 
 
+def test_the_fast_network_may_learn_first_layers_and_heads_of_its_own(smoke):
+    chosen, work = smoke
+    for stage in (stage_slow, stage_quantise_slow):
+        stage.run(chosen, work)
+    slow = blocks.fold(stage_slow.trained(chosen, work))
+    for rates in ({"early": 0.2, "heads": 0.0}, {"early": 0.0, "heads": 0.2}):
+        own = config.load(RECIPE / "smoke.toml", [*ONE, *(f"fast.{part}_rate={rate}" for part, rate in rates.items())])
+        (stage_fast.folder(work) / "checkpoint.pt").unlink(missing_ok=True)
+        stage_fast.run(own, work)
+        fast = stage_fast.trained(own, work)
+        for part, rate in rates.items():
+            ours, theirs = getattr(fast, part).state_dict(), getattr(slow, part).state_dict()
+            moved = [name for name in ours if not torch.equal(ours[name], theirs[name])]
+            assert bool(moved) == (rate > 0), (part, moved)
+
+
 def test_training_goes_on_where_it_was_stopped(smoke, monkeypatch):
     chosen, work = smoke
     stage_slow.run(chosen, work)

@@ -197,6 +197,8 @@ class Fast:
     training: Training = field(default_factory=Training)
     heads_rate: float = 0.2
     """Of the rate, for the heads, which start as the slow network's."""
+    early_rate: float = field(default=0.0, metadata=LATER)
+    """The same for the first layers."""
     values: str = "float"
     """The slow features it learns from: `float`, or `int8`, those of the quantised file."""
 

@@ -77,22 +77,26 @@ def _train(crew: team.Team, config: Config, work: Path) -> None:
     weights = stage_data.class_weights(config, tune).to(where)
     slow = fold(stage_slow.trained(config, work))
     untrained = network(config)
-    untrained.heads.load_state_dict(slow.heads.state_dict())
-    untrained.heads.requires_grad_(settings.heads_rate > 0)
+    rates = {"heads": settings.heads_rate, "early": settings.early_rate}
+    for part, rate in rates.items():
+        taken = getattr(untrained, part)
+        taken.load_state_dict(getattr(slow, part).state_dict())
+        taken.requires_grad_(rate > 0)
     untrained = untrained.to(where, memory_format=torch.channels_last)
     teacher = Teacher(slow, stage_slow.folder(work) / "slow-int8.onnx" if settings.values == "int8" else None, where)
     learning = [(name, p) for name, p in untrained.named_parameters() if p.requires_grad]
-    heads, rest = ([p for name, p in learning if name.startswith("heads.") == own] for own in (True, False))
+    groups = {part: [p for name, p in learning if name.split(".")[0] == part] for part in rates}
+    groups["rest"] = [p for name, p in learning if name.split(".")[0] not in rates]
     game = None
     if settings.adversary.weight:
         game = Game(settings.sizes.query if settings.adversary.on == "projected" else config.slow.sizes.feature, settings.adversary, crew, where)
     companions = game.companions() if game else None
-    groups = [(rest, 1.0)] + ([(heads, settings.heads_rate)] if heads else [])
-    loop = Loop("fast", folder(work), config.digest(*PARTS), settings.training, untrained, crew, groups, companions)
+    factors = [(parameters, rates.get(part, 1.0)) for part, parameters in groups.items() if parameters]
+    loop = Loop("fast", folder(work), config.digest(*PARTS), settings.training, untrained, crew, factors, companions)
     for held in (loop.network, loop.averaged):  # also after an interruption: the slow network may have learned more since
-        held.early.load_state_dict(slow.early.state_dict())
-        if not heads:
-            held.heads.load_state_dict(slow.heads.state_dict())
+        for part, rate in rates.items():
+            if not rate:
+                getattr(held, part).load_state_dict(getattr(slow, part).state_dict())
     reader = Reader(config, [settings.training.seed, crew.rank, loop.step, 1], config.augment)
     state = {"clips": list(known.values()), "known": known, "looked": time.monotonic()}
 
