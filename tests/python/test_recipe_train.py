@@ -185,6 +185,20 @@ def test_the_fast_network_may_learn_first_layers_and_heads_of_its_own(smoke):
             assert bool(moved) == (rate > 0), (part, moved)
 
 
+def test_the_fast_stage_may_weigh_the_tasks_otherwise():
+    chosen = config.load(RECIPE / "smoke.toml", ["fast.losses.normals=2.0", "fast.losses.segmentation=0.5", "losses.depth_relative=1.5"])
+    weighed = chosen.losses.weighed(chosen.fast.losses)
+    truth = data.Truth(torch.randint(8, (1, 32, 64)), torch.randn(1, 32, 64), torch.zeros(1, 32, 64, dtype=torch.bool), torch.randn(1, 3, 32, 64))
+    outputs = {f"task.{name}": torch.randn(1, channels, 8, 16) for name, channels in STREET.items()}
+    found = []
+    for weights in (chosen.losses, weighed):
+        torch.manual_seed(4)
+        found.append(losses.task_losses(outputs, truth, weights, torch.ones(8)))
+    factors = {name: float(found[1][name] / found[0][name]) for name in found[0]}
+    wanted = {"segmentation": 0.5, "jaccard": 0.5, "depth": 1.0, "depth_relative": 1.0, "depth_gradient": 1.0, "normals": 2.0}
+    assert factors == pytest.approx(wanted)
+
+
 def test_training_goes_on_where_it_was_stopped(smoke, monkeypatch):
     chosen, work = smoke
     stage_slow.run(chosen, work)

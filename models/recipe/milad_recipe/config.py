@@ -71,6 +71,13 @@ class Losses:
     normals: float = 1.5
 
 
+    def weighed(self, factors: "FastLosses") -> "Losses":
+        """With each task's losses times its factor."""
+        tasks = {"segmentation": ("segmentation", "jaccard"), "depth": ("depth", "depth_relative", "depth_gradient"), "normals": ("normals",)}
+        changed = {loss: getattr(self, loss) * getattr(factors, task) for task, own in tasks.items() for loss in own}
+        return dataclasses.replace(self, **changed)
+
+
 @dataclass(frozen=True)
 class Training:
     """The schedule of one network: AdamW, linear warm-up, cosine to nothing, averaged weights."""
@@ -152,12 +159,16 @@ class FastSizes:
 
 @dataclass(frozen=True)
 class FastLosses:
-    """Weights of the losses beside the tasks' own; 0: none."""
+    """Weights of the losses beside the tasks' own (0: none), and factors of those."""
 
     feature: float = 0.0
     """Smooth L1 between the fused feature and the slow network's, same frame. Takes a full run of the slow network on every frame."""
     key_dropout: float = 0.1
     """Share of samples without a keyframe, so that the fast network's own answer stays valid."""
+    segmentation: float = field(default=1.0, metadata=LATER)
+    """Factor of this task's losses while the fast network learns."""
+    depth: float = field(default=1.0, metadata=LATER)
+    normals: float = field(default=1.0, metadata=LATER)
 
 
 @dataclass(frozen=True)

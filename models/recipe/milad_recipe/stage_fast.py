@@ -98,6 +98,7 @@ def _train(crew: team.Team, config: Config, work: Path) -> None:
             if not rate:
                 getattr(held, part).load_state_dict(getattr(slow, part).state_dict())
     reader = Reader(config, [settings.training.seed, crew.rank, loop.step, 1], config.augment)
+    weighed = config.losses.weighed(settings.losses)
     state = {"clips": list(known.values()), "known": known, "looked": time.monotonic()}
 
     def losses(items):
@@ -109,7 +110,7 @@ def _train(crew: team.Team, config: Config, work: Path) -> None:
         dropped = torch.from_numpy(reader.random.random(len(batch.age)) < settings.losses.key_dropout)
         with torch.autocast(where.type, torch.bfloat16, enabled=in_bfloat16):
             outputs, imitation = forward(config, loop.network, teacher, batch, dropped, game, loop.share, where)
-        return task_losses(outputs, batch.truth.to(where), config.losses, weights) | imitation
+        return task_losses(outputs, batch.truth.to(where), weighed, weights) | imitation
 
     loop.run(losses, lambda averaged: validation.of_pairs(averaged, teacher, tune, config))
 
