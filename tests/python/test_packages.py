@@ -99,6 +99,7 @@ def test_the_install_script_puts_everything_in_place_and_takes_it_away(unpacked,
     install(unpacked, root)
     install(unpacked, root, "--purge")
     assert files(root) == set() and not (root / "etc/milad").exists()
+    assert not {"fish", "zsh", "bash-completion", "milad"} & {path.name for path in (root / "usr/share").iterdir()}
 
 
 def test_the_install_script_keeps_a_configuration(unpacked, tmp_path):
@@ -158,4 +159,8 @@ def test_cross_has_the_packages_and_the_environment_of_the_tested_build(target):
 def test_the_profile_of_packages_is_known_to_the_ways_of_building():
     profile = MANIFEST["profile"]["dist"]
     assert profile["lto"] == "fat" and profile["codegen-units"] == 1 and profile["strip"] == "symbols"
+    # Small where it runs once, fast where it runs on every frame; ours is built at the profile's own level.
+    levels = {name: settings["opt-level"] for name, settings in profile["package"].items()}
+    assert levels.pop("*") == "z" and set(levels.values()) == {3} and {"tract-linalg", "zune-jpeg"} <= set(levels)
+    assert "opt-level" not in profile and not any(name.startswith("milad") for name in levels)
     assert "--profile dist" in (ROOT / "packaging/dist").read_text() and "--profile dist" in (ROOT / "docs/BUILDING.md").read_text()
