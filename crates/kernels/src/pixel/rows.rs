@@ -1,7 +1,8 @@
 //! The inner loops of preparation: bytes to a blended row, a blended row to output samples, samples to normalised RGB.
 //!
 //! Each is plain Rust that the compiler turns into vectors; `FMA` says whether the caller was compiled for a CPU that
-//! multiplies and adds in one instruction (elsewhere `mul_add` would be a slow library call).
+//! multiplies and adds in one instruction (elsewhere `mul_add` would be a slow library call). Nothing that multiplies is a closure:
+//! a closure that is not inlined is compiled for any CPU, and makes those calls (link-time optimisation did that: thirty times the time).
 
 use super::convert::Affine;
 use super::taps::Taps;
@@ -14,25 +15,35 @@ fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
+/// Samples `x` and on of [`blend`]'s row.
+#[inline(always)]
+fn block<const FMA: bool>(
+    plane: &[u8],
+    stride: usize,
+    start: usize,
+    weights: &[f32],
+    x: usize,
+    out: &mut [f32; BLOCK],
+) {
+    let mut sum = [0f32; BLOCK];
+    for (k, &weight) in weights.iter().enumerate() {
+        let bytes = &plane[(start + k) * stride + x..][..BLOCK];
+        for (sum, &byte) in sum.iter_mut().zip(bytes) {
+            *sum = multiply_add::<FMA>(weight, byte as f32, *sum);
+        }
+    }
+    *out = sum;
+}
+
 /// `row[x] = Σ weights[k] · plane[(start + k)·stride + x]`: the vertical part of the resize, blind to how a row is packed.
 ///
 /// `plane` begins at the first byte wanted of its first row; `row.len()` bytes are taken of each.
 #[inline(always)]
 pub(super) fn blend<const FMA: bool>(plane: &[u8], stride: usize, start: usize, weights: &[f32], row: &mut [f32]) {
     let len = row.len();
-    let block = |x: usize, out: &mut [f32; BLOCK]| {
-        let mut sum = [0f32; BLOCK];
-        for (k, &weight) in weights.iter().enumerate() {
-            let bytes = &plane[(start + k) * stride + x..][..BLOCK];
-            for (sum, &byte) in sum.iter_mut().zip(bytes) {
-                *sum = multiply_add::<FMA>(weight, byte as f32, *sum);
-            }
-        }
-        *out = sum;
-    };
     let (blocks, tail) = row.as_chunks_mut::<BLOCK>();
     for (i, out) in blocks.iter_mut().enumerate() {
-        block(i * BLOCK, out);
+        block::<FMA>(plane, stride, start, weights, i * BLOCK, out);
     }
     let done = len - tail.len();
     if tail.is_empty() {
@@ -41,7 +52,7 @@ pub(super) fn blend<const FMA: bool>(plane: &[u8], stride: usize, start: usize, 
     if len >= BLOCK {
         // The last block once more, shifted to end with the row.
         let mut last = [0f32; BLOCK];
-        block(len - BLOCK, &mut last);
+        block::<FMA>(plane, stride, start, weights, len - BLOCK, &mut last);
         tail.copy_from_slice(&last[BLOCK - tail.len()..]);
         return;
     }
@@ -102,8 +113,11 @@ impl Across {
                 let weights = self.weights.chunks_exact(4 * quads);
                 for ((value, &start), weights) in out.iter_mut().zip(&self.starts).zip(weights) {
                     let samples = self.samples[start..].as_chunks::<4>().0.iter();
-                    let pairs = samples.zip(weights.as_chunks::<4>().0);
-                    *value = total(pairs.fold([0.0; 4], |sums, (samples, weights)| add::<FMA>(sums, samples, weights)));
+                    let mut sums = [0.0; 4];
+                    for (samples, weights) in samples.zip(weights.as_chunks::<4>().0) {
+                        sums = add::<FMA>(sums, samples, weights);
+                    }
+                    *value = total(sums);
                 }
             }
         }
@@ -135,8 +149,11 @@ fn pick<const STEP: usize>(row: &[f32], samples: &mut [f32]) {
 }
 
 #[inline(always)]
-fn add<const FMA: bool>(sums: [f32; 4], samples: &[f32; 4], weights: &[f32; 4]) -> [f32; 4] {
-    std::array::from_fn(|lane| multiply_add::<FMA>(weights[lane], samples[lane], sums[lane]))
+fn add<const FMA: bool>(mut sums: [f32; 4], samples: &[f32; 4], weights: &[f32; 4]) -> [f32; 4] {
+    for ((sum, &sample), &weight) in sums.iter_mut().zip(samples).zip(weights) {
+        *sum = multiply_add::<FMA>(weight, sample, *sum);
+    }
+    sums
 }
 
 #[inline(always)]
