@@ -1,22 +1,30 @@
 #!/usr/bin/env python3
-"""What clients and the live view cost the daemon, as ratios of alternating windows on one machine.
+"""What clients and the live view cost the daemon and each other, on one machine, by many short windows that take turns.
 
-    benches/clients.py [--milad target/release/milad] [--seconds 20] [--rounds 3] [--only readers pictures neighbours view]
+    benches/clients.py [--milad target/release/milad] [--pairs 30] [--frames 120] [--runs 3] [--only readers pictures neighbours view]
 
-- eight clients that read all maps from shared memory at 30 frames/s, against none: CPU time of the daemon a published frame
-- the same eight when each reads the picture that the networks saw as well
-- the view with nobody looking, against none: the same, and whether the thread that serves it woke up at all
-- clients that misbehave (one stops reading, one dies while it holds the ring, one closes its descriptors, one sends garbage),
-  against none: the 99th percentile of a well-behaved client's latency, from capture to receipt
+- readers: eight clients that read all maps from shared memory at 30 frames/s, against none: CPU time of the daemon
+- pictures: the same when each of the eight reads the picture that the networks saw as well
+- neighbours: clients that misbehave (one stops reading, one dies while it holds the ring, one closes its descriptors, one sends
+  garbage), against none: the 99th percentile of a well-behaved client's latency, from capture to receipt
+- view: the view with nobody looking, against none: CPU time of the daemon, and that of the thread that serves it
 
-Windows alternate, so that what else the machine does meets both sides; each figure is the median of the rounds' ratios, beside the
-medians of both sides. The daemon is pinned to one core and all else to the others, where there are several. Needs numpy. Nothing here
-is a test: the machine decides.
+In one daemon the clients join and leave; windows go without, with, with, without, …, so that what else the machine does, and what
+drifts, meets both sides. A window is a whole number of frame intervals and begins between two frames: so the frames in it are
+counted exactly. Two neighbouring windows are a pair; what is told is the median of the pairs' ratios with the interval in which it lies with 95 %
+(bootstrap). The view needs two daemons, which run at the same time on two cores and change cores with every window, started anew for every run.
+
+The daemon has the first core, well-behaved clients the next, those that misbehave the last ones; where they must share, those that misbehave
+run only when the core is idle (SCHED_IDLE), so that what is measured is what the daemon makes of them. Needs numpy. Nothing here is a test: the
+machine decides.
 """
 
 import argparse
 import json
+import mmap
 import os
+import random
+import select
 import signal
 import socket
 import statistics
@@ -29,74 +37,158 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "clients" / "python"))
 CORES = sorted(os.sched_getaffinity(0))
-SUBSCRIBE = b'{"subscribe":{"maps":"shared","image":true}}\n'
+OURS, GOOD, BAD = CORES[:1], CORES[1:2] or CORES, CORES[2:] or CORES[1:] or CORES
+SUBSCRIBE = b'{"subscribe":{"maps":"%s","image":true}}\n'
+# After clients came or went, before a window begins.
+SETTLE_S = 0.4
+# Of one core, by processes that are no part of this: a window in which they took more does not count.
+STRANGERS = 0.05
 
 
 class Daemon:
-    def __init__(self, milad, bundle, *arguments):
+    def __init__(self, milad, bundle, *arguments, cores=OURS):
         self.folder = tempfile.TemporaryDirectory()
         self.socket = f"{self.folder.name}/s"
         command = [milad, "run", "--bundle", bundle, "--source", "card:", "--socket", self.socket, "--metrics", "127.0.0.1:0", *arguments]
         self.process = subprocess.Popen(
             [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            preexec_fn=lambda: os.sched_setaffinity(0, CORES[:1]),
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )
-        while True:
-            try:
-                self.published()
-                break
-            except OSError:
+        with socket.socket(socket.AF_UNIX) as peer:
+            while peer.connect_ex(self.socket) != 0:
                 time.sleep(0.05)
+            lines = (json.loads(line) for line in peer.makefile("rb"))
+            results = (message for message in lines if message["type"] == "result" and message["keyframe"])
+            self.captured = next(results)["captured_ns"]
+            self.interval = 1_000_000_000 / 30
+
+    def tasks(self):
+        return Path(f"/proc/{self.process.pid}/task").iterdir()
 
     def cpu(self):
-        """Seconds of CPU time, to the nanosecond."""
-        total = 0
-        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
-            total += int((task / "schedstat").read_text(encoding="ascii").split()[0])
-        return total / 1e9
+        """Seconds of CPU time by thread, to the nanosecond."""
+        spent = {}
+        for task in self.tasks():
+            name = (task / "comm").read_text(encoding="ascii").strip()
+            spent[name] = spent.get(name, 0) + int((task / "schedstat").read_text(encoding="ascii").split()[0]) / 1e9
+        return spent
 
-    def wakes(self, name):
-        """How often the thread of that name was switched to."""
-        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
-            if (task / "comm").read_text(encoding="ascii").strip() == name:
-                return sum(int(line.split()[1]) for line in (task / "status").read_text(encoding="ascii").splitlines() if "ctxt_switches" in line)
-        raise SystemExit(f"no thread {name}")
+    def move(self, cores):
+        for task in self.tasks():
+            os.sched_setaffinity(int(task.name), cores)
 
-    def published(self):
-        """The newest result's sequence, by a client that comes and goes."""
-        with socket.socket(socket.AF_UNIX) as peer:
-            peer.connect(self.socket)
-            for line in peer.makefile("rb"):
-                message = json.loads(line)
-                if message["type"] == "result":
-                    return message["sequence"]
-        raise SystemExit("the daemon ended")
-
-    def window(self, seconds):
-        """CPU seconds a frame over a while."""
-        frames, cpu = self.published(), self.cpu()
-        time.sleep(seconds)
-        cpu = self.cpu() - cpu
-        return cpu / max(1, self.published() - frames)
+    def beat(self, after_ns):
+        """The first moment in the middle between two captures, but nearer to the second: the frame before is done by then."""
+        phase = (after_ns - self.captured) / self.interval
+        return self.captured + (int(phase - 0.75) + 1.75) * self.interval
 
     def end(self):
-        self.process.send_signal(signal.SIGCONT)
         self.process.kill()
         self.process.wait()
         self.folder.cleanup()
 
 
+def until(moment_ns):
+    time.sleep(max(0.0, (moment_ns - time.monotonic_ns()) * 1e-9))
+
+
+def strangers():
+    """Seconds of CPU time of all processes that are no part of this."""
+    total, own = 0, str(os.getpgrp())
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                fields = (folder / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+            except OSError:
+                continue
+            if fields[2] != own:
+                total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def window(daemons, frames):
+    """Milliseconds of CPU time a frame over so many frames, by daemon and thread; when it was, or None where others disturbed it."""
+    others = strangers()
+    begin = daemons[0].beat(time.monotonic_ns() + SETTLE_S * 1e9)
+    until(begin)
+    before = [daemon.cpu() for daemon in daemons]
+    end = begin + frames * daemons[0].interval
+    until(end)
+    after = [daemon.cpu() for daemon in daemons]
+    spent = [{name: (new[name] - old.get(name, 0)) * 1e3 / frames for name in new} for old, new in zip(before, after)]
+    disturbed = strangers() - others > STRANGERS * (SETTLE_S + frames * daemons[0].interval * 1e-9)
+    return spent, None if disturbed else (begin, end)
+
+
+class Actor:
+    """A client in a process of its own, that joins and leaves when it is told to."""
+
+    def __init__(self, role, path, cores, idle=False):
+        def settle():
+            os.sched_setaffinity(0, cores)
+            if idle:
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+        command = [sys.executable, __file__, "--role", role, path]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=settle)
+
+    def say(self, word):
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+
+    def heard(self):
+        return json.loads(self.process.stdout.readline())
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def usable(found, wanted):
+    """Says how many were disturbed; there is no figure without any."""
+    if len(found) < wanted:
+        print(f"    {wanted - len(found)} of {wanted} do not count: other processes took more than {STRANGERS:.0%} of a core", flush=True)
+    if not found:
+        raise SystemExit("nothing that counts: try again on a quieter machine")
+
+
+def join(actors):
+    for actor in actors:
+        actor.say("join")
+    for actor in actors:
+        actor.heard()
+
+
+def leave(actors):
+    for actor in actors:
+        actor.say("leave")
+    return [actor.heard() for actor in actors]
+
+
+def told(seconds=0.0):
+    """Whether an actor is told something else."""
+    return bool(select.select([sys.stdin], [], [], seconds)[0])
+
+
+def tell(what):
+    print(json.dumps(what), flush=True)
+
+
 def reader(path, image=False):
-    """A well-behaved client: reads every number of every map of every frame. Prints its latencies when it is asked to end."""
+    """A well-behaved client: reads every number of every map of every frame. Tells when each was captured, and how old it was."""
     import milad_client
 
-    latencies = []
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("\n".join(f"{ms:.3f}" for ms in latencies))))
+    seen = []
     with milad_client.connect(path, maps="shared", image=image, max_age=None, newest=False) as results:
         for result in results:
-            latencies.append((time.monotonic_ns() - result.captured_ns) / 1e6)
+            seen.append((result.captured_ns, (time.monotonic_ns() - result.captured_ns) / 1e6))
+            if len(seen) == 1:
+                tell("in")
             for view in result.maps.values():
                 view.array.sum()
+            if told():
+                break
+    tell(seen)
 
 
 def looker(path):
@@ -104,97 +196,148 @@ def looker(path):
     reader(path, image=True)
 
 
-def dying(path):
-    """Takes the ring's memory and dies with it, again and again."""
-    import milad_client
-
+def ring(peer):
+    """Asks for the ring, and maps what comes."""
+    peer.sendall(SUBSCRIBE % b"shared")
     while True:
+        data, descriptors, *_ = socket.recv_fds(peer, 65536, 64)
+        if descriptors:
+            return [mmap.mmap(fd, os.fstat(fd).st_size, mmap.MAP_SHARED, mmap.PROT_READ) for fd in descriptors]
+        if not data:
+            raise ConnectionError
+
+
+def dying(path):
+    """Takes the ring's memory, reads in it and dies with it, again and again."""
+    tell("in")
+    while not told():
         child = os.fork()
         if child == 0:
-            milad_client.connect(path, maps="shared", image=True).next()
-            os.kill(os.getpid(), signal.SIGKILL)
+            with socket.socket(socket.AF_UNIX) as peer:
+                peer.connect(path)
+                for memory in ring(peer):
+                    memory[:64]
+                os.kill(os.getpid(), signal.SIGKILL)
         os.waitpid(child, 0)
+    tell("out")
 
 
 def deaf(path):
-    """Asks for everything and never reads."""
-    while True:
+    """Asks for everything inline and never reads."""
+    tell("in")
+    while not told():
         with socket.socket(socket.AF_UNIX) as peer:
             peer.connect(path)
-            peer.sendall(SUBSCRIBE.replace(b"shared", b"inline"))
-            time.sleep(6)
+            peer.sendall(SUBSCRIBE % b"inline")
+            told(6)
+    tell("out")
 
 
 def closing(path):
     """Closes the descriptors that it is given, reads on."""
     with socket.socket(socket.AF_UNIX) as peer:
         peer.connect(path)
-        peer.sendall(SUBSCRIBE)
-        while data := socket.recv_fds(peer, 65536, 64):
-            for fd in data[1]:
+        peer.sendall(SUBSCRIBE % b"shared")
+        tell("in")
+        while not told():
+            for fd in socket.recv_fds(peer, 65536, 64)[1]:
                 os.close(fd)
+    tell("out")
 
 
 def garbage(path):
-    """Sends lines that are none, as fast as they are taken."""
-    while True:
+    """Sends lines that are none, as fast as they are taken but for a breath between them."""
+    tell("in")
+    while not told():
         try:
             with socket.socket(socket.AF_UNIX) as peer:
                 peer.connect(path)
                 peer.settimeout(0.1)
                 for _ in range(10):
                     peer.sendall(os.urandom(2000).replace(b"\n", b" ") + b"\n")
-                    time.sleep(0.01)
+                    if told(0.01):
+                        break
         except OSError:
             time.sleep(0.01)
+    tell("out")
 
 
 ROLES = {role.__name__: role for role in (reader, looker, dying, deaf, closing, garbage)}
+MISBEHAVING = ["dying", "deaf", "closing", "garbage"]
 
 
-def actors(roles, path, cores=None):
-    """On the cores that the daemon has not, or on these."""
-    command = [sys.executable, __file__, "--role"]
-    settled = lambda: os.sched_setaffinity(0, cores or CORES[1:] or CORES)  # noqa: E731
-    return [subprocess.Popen([*command, role, path], stdout=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=settled) for role in roles]
+def act(role, path):
+    """Once for every `join`, until the next word comes."""
+    sys.path.insert(0, str(ROOT / "clients" / "python"))
+    if role in ("reader", "looker"):
+        import milad_client  # noqa: F401  (before the first window, not in it)
+    while sys.stdin.readline() == "join\n":
+        ROLES[role](path)
+        sys.stdin.readline()
 
 
-def dismiss(started):
-    told = []
-    for process in started:
-        process.terminate()
-        told.append([float(line) for line in process.communicate()[0].split()])
-    return told
+def turns(pairs):
+    """Without and with, in an order in which what drifts meets both alike."""
+    for number in range(pairs):
+        yield (False, True) if number % 2 == 0 else (True, False)
+
+
+def likely(values, draws=4000):
+    """The median, and the interval that holds it with 95 %: drawn again and again from the same values."""
+    chance = random.Random(1)
+    medians = sorted(statistics.median(chance.choices(values, k=len(values))) for _ in range(draws))
+    return statistics.median(values), medians[int(0.025 * draws)], medians[int(0.975 * draws)]
 
 
 def say(name, pairs, unit, bound):
-    """`pairs`: without and with what is measured, round by round."""
-    ratios = [busy / alone for alone, busy in pairs]
-    middle = statistics.median(ratios)
+    """`pairs`: without and with what is measured."""
+    middle, low, high = likely([busy / alone for alone, busy in pairs])
     alone, busy = (statistics.median(side) for side in zip(*pairs))
     verdict = "holds" if middle <= bound else "does NOT hold"
-    print(f"{name}: {middle:.4f} times (rounds {', '.join(f'{ratio:.4f}' for ratio in ratios)}; medians {alone:.3f} and {busy:.3f} {unit}), "
+    print(f"{name}: {middle:.4f} times, 95 % within {low:.4f} and {high:.4f} ({len(pairs)} pairs; medians {alone:.4f} and {busy:.4f} {unit}), "
           f"wanted at most {bound}: {verdict}", flush=True)
 
 
-def p99(values):
-    return sorted(values)[int(0.99 * (len(values) - 1))]
+def threads(samples):
+    """Which threads pay: the medians of the pairs' differences."""
+    names = sorted({name for pair in samples for side in pair for name in side})
+    for name in names:
+        alone, busy = ([side.get(name, 0) * 1e3 for side in sides] for sides in zip(*samples))
+        more = statistics.median(b - a for a, b in zip(alone, busy))
+        if max(statistics.median(alone), abs(more)) >= 1:
+            print(f"    {name:16} {statistics.median(alone):8.1f} us a frame, {more:+.1f}")
 
 
 def readers(options, role="reader"):
     """Eight of them against none: milliseconds of CPU time a frame."""
-    daemon, pairs = Daemon(options.milad, options.bundle), []
-    daemon.window(3)
-    for _ in range(options.rounds):
-        alone = daemon.window(options.seconds)
-        crowd = actors([role] * 8, daemon.socket)
-        time.sleep(2)
-        pairs.append((alone * 1e3, daemon.window(options.seconds) * 1e3))
-        seen = dismiss(crowd)
-    daemon.end()
-    print(f"each of the eight read {min(map(len, seen))} results or more in a window of {options.seconds:.0f} s")
     what = "shared maps" if role == "reader" else "shared maps and the picture"
-    say(f"eight readers of {what}, CPU a frame", pairs, "ms", 1.03)
+    daemon, samples, read = Daemon(options.milad, options.bundle), [], []
+    crowd = [Actor(role, daemon.socket, GOOD + BAD) for _ in range(8)]
+    join(crowd)
+    leave(crowd)
+    for order in turns(options.pairs):
+        pair = {}
+        for busy in order:
+            if busy:
+                join(crowd)
+            spent, span = window([daemon], options.frames)
+            pair[busy] = spent[0]
+            if busy:
+                seen = leave(crowd)
+            if span is None:
+                pair = None
+                break
+            if busy:
+                read += [sum(span[0] < at < span[1] for at, _ in one) for one in seen]
+        if pair:
+            samples.append((pair[False], pair[True]))
+    usable(samples, options.pairs)
+    for actor in crowd:
+        actor.end()
+    daemon.end()
+    print(f"each of the eight read {min(read)} to {max(read)} of a window's {options.frames} frames")
+    say(f"eight readers of {what}, CPU a frame", [tuple(sum(side.values()) for side in pair) for pair in samples], "ms", 1.03)
+    threads(samples)
 
 
 def pictures(options):
@@ -202,65 +345,91 @@ def pictures(options):
     readers(options, "looker")
 
 
+def p99(values):
+    return sorted(values)[int(0.99 * (len(values) - 1))]
+
+
 def neighbours(options):
-    """Four that misbehave against none: a good client's 99th percentile in milliseconds. It shares the daemon's core, so that the four, which have
-    the others, slow it only through the daemon."""
-    daemon, pairs = Daemon(options.milad, options.bundle), []
-    daemon.window(3)
-    for _ in range(options.rounds):
-        good = actors(["reader"], daemon.socket, CORES[:1])
-        time.sleep(options.seconds)
-        before = p99(dismiss(good)[0])
-        bad = actors(["dying", "deaf", "closing", "garbage"], daemon.socket)
-        # What starting them costs this machine is none of the daemon's business.
-        time.sleep(2)
-        good = actors(["reader"], daemon.socket, CORES[:1])
-        time.sleep(options.seconds)
-        pairs.append((before, p99(dismiss(good)[0])))
-        for process in bad:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    daemon.end()
-    say("p99 latency beside four that misbehave", pairs, "ms", 1.1)
-
-
-def view(options):
-    """With nobody looking against without one: milliseconds of CPU time a frame."""
-    plain, viewed = Daemon(options.milad, options.bundle), Daemon(options.milad, options.bundle, "--view")
-    pairs, woken = [], 0
-    for daemon in (plain, viewed):
-        daemon.window(3)
-    for number in range(options.rounds):
-        windows = {}
-        # Who goes first takes turns.
-        for active, other in [(plain, viewed), (viewed, plain)][:: 1 if number % 2 else -1]:
-            other.process.send_signal(signal.SIGSTOP)
-            active.process.send_signal(signal.SIGCONT)
-            time.sleep(0.5)
-            wakes = viewed.wakes("milad-metrics")
-            windows[active] = active.window(options.seconds) * 1e3
-            woken += viewed.wakes("milad-metrics") - wakes
-        pairs.append((windows[plain], windows[viewed]))
-    for daemon in (plain, viewed):
+    """Four that misbehave against none: a good client's 99th percentile in milliseconds, over all windows of a run."""
+    ratios = []
+    for run in range(options.runs):
+        daemon = Daemon(options.milad, options.bundle)
+        good = Actor("reader", daemon.socket, GOOD)
+        bad = [Actor(role, daemon.socket, BAD, idle=not CORES[2:]) for role in MISBEHAVING]
+        join([good])
+        join(bad)
+        leave(bad)
+        spans, spent = {False: [], True: []}, []
+        for order in turns(options.pairs):
+            for busy in order:
+                if busy:
+                    join(bad)
+                cpu, span = window([daemon], options.frames)
+                if busy:
+                    leave(bad)
+                if span:
+                    spans[busy].append(span)
+                    spent.append((busy, sum(cpu[0].values())))
+        usable(spent, 2 * options.pairs)
+        seen = leave([good])[0]
+        for actor in [good, *bad]:
+            actor.end()
         daemon.end()
-    say("the view with nobody looking, CPU a frame", pairs, "ms", 1.005)
-    print(f"the thread that serves it was switched to {woken} times in {options.rounds * options.seconds:.0f} s of it")
+        sides = [[ms for at, ms in seen if any(begin < at < end for begin, end in spans[busy])] for busy in (False, True)]
+        cpu = [statistics.median(ms for side, ms in spent if side == busy) for busy in (False, True)]
+        ratios.append(p99(sides[1]) / p99(sides[0]))
+        quantiles = ", ".join(
+            f"{name} {at(sides[0]):.3f} and {at(sides[1]):.3f}" for name, at in (("p50", statistics.median), ("p99", p99), ("most", max)))
+        print(f"    run {run + 1}: {ratios[-1]:.3f} times; {len(sides[0])} and {len(sides[1])} frames without and with, ms: {quantiles}; "
+              f"CPU {cpu[0]:.3f} and {cpu[1]:.3f} ms a frame", flush=True)
+    middle = statistics.median(ratios)
+    verdict = "holds" if middle <= 1.1 else "does NOT hold"
+    print(f"p99 latency beside four that misbehave: {middle:.3f} times (median of {', '.join(f'{r:.3f}' for r in ratios)}), wanted at most 1.1: {verdict}")
 
 
-PARTS = {part.__name__: part for part in (readers, pictures, neighbours, view)}
+def view(options, flags=("--view",)):
+    """With nobody looking against without one: milliseconds of CPU time a frame."""
+    samples = []
+    for _ in range(options.runs):
+        daemons = [Daemon(options.milad, options.bundle, cores=CORES[:1]), Daemon(options.milad, options.bundle, *flags, cores=CORES[1:2] or CORES)]
+        for number in range(2 * max(1, options.pairs // options.runs)):
+            for which, daemon in enumerate(daemons):
+                daemon.move([CORES[(which + number) % len(CORES[:2])]])
+            spent, span = window(daemons, options.frames)
+            # Those of a pair stay together.
+            samples.append(spent if span else None)
+        for daemon in daemons:
+            daemon.end()
+    # Two windows with changed cores are one value for each.
+    wanted = len(samples) // 2
+    samples = [window for pair in zip(samples[::2], samples[1::2]) if all(pair) for window in pair]
+    usable(samples[::2], wanted)
+    pairs = [tuple(sum(first[i].values()) + sum(second[i].values()) for i in (0, 1)) for first, second in zip(samples[::2], samples[1::2])]
+    say("the view with nobody looking, CPU a frame" if flags else "two daemons that are the same", [(a / 2, b / 2) for a, b in pairs], "ms", 1.005)
+    threads(samples)
+    print(f"the thread that serves it took {sum(viewed.get('milad-metrics', 0) for _, viewed in samples) * options.frames:.4f} ms in all of {len(samples)} windows")
+
+
+def alike(options):
+    """Two daemons without a view: what the comparison of two processes is worth."""
+    view(options, ())
+
+
+PARTS = {part.__name__: part for part in (readers, pictures, neighbours, view, alike)}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--milad", default=ROOT / "target" / "release" / "milad")
     parser.add_argument("--bundle", default=ROOT / "models" / "street")
-    parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=30, help="pairs of windows")
+    parser.add_argument("--frames", type=int, default=120, help="frames a window")
+    parser.add_argument("--runs", type=int, default=3, help="of neighbours and view, each with daemons of its own")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--role", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role:
-        return ROLES[options.role[0]](options.role[1])
+        return act(*options.role)
     if len(CORES) > 1:
         os.sched_setaffinity(0, CORES[1:])
     print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")

@@ -165,6 +165,16 @@ impl<T: Send> LinkReceiver<T> {
         }
     }
 
+    /// Whether there is certainly nothing to receive, neither a value nor the end; who sends one later rings.
+    pub fn is_idle(&self) -> bool {
+        match &self.0 {
+            // The token may be taken: a value is found without it.
+            Receiving::Mailbox { woken, .. } => matches!(woken.try_recv(), Err(TryRecvError::Empty)),
+            // A channel tells its end only with a value in hand.
+            Receiving::Channel(_) => false,
+        }
+    }
+
     /// Looks for a value without waiting.
     pub fn try_receive(&mut self) -> Received<T> {
         let state = match &mut self.0 {

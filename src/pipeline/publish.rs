@@ -108,7 +108,7 @@ impl PublishStage {
         self.greet(None);
         let mut more = false;
         while !self.stop.is_set() {
-            // Clients have their turn between any two results, however fast those come.
+            // Clients have their turn behind every second result at the latest, however fast those come.
             let timeout = if more { Duration::ZERO } else { TICK };
             if let Err(error) = self.publisher.server.wait(self.event.fd(), self.stop.fd(), Some(timeout)) {
                 log::error!("the results socket can't be waited for: {error}");
@@ -118,8 +118,8 @@ impl PublishStage {
             self.tell_notices(&mut desk);
             match self.outcomes.try_receive() {
                 Received::Value(outcome) => {
-                    more = true;
                     self.take(&outcome, &mut desk);
+                    more = !self.outcomes.is_idle();
                 }
                 Received::Empty => more = false,
                 Received::Closed => break,

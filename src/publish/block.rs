@@ -1,7 +1,7 @@
 //! One result, encoded once for all clients: what they share, and the pieces of which each one's own part is put together.
 //!
-//! A message is `head` + a client's own `tail` + the planes that it asked for. Written once, read by many, reused when
-//! the last client is done with it.
+//! A message is `head` + a client's own `tail` + the planes that it asked for. Clients that asked for the same and lost nothing
+//! have the same line, which is put together once. Written once, read by many, reused when the last client is done with it.
 
 use std::io::Write;
 use std::ops::Range;
@@ -14,15 +14,22 @@ use super::plane::{IMAGE_TASK, Plane};
 pub type TaskMask = u64;
 
 /// How a result's maps reach a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Way {
     /// Not at all.
+    #[default]
     None,
     /// Behind the line.
     Inline,
     /// In shared memory, there.
     Shared(SharedSlot),
 }
+
+/// What sets one client's line apart from another's, losses aside: the tasks, and the way of their maps.
+pub type Kind = (TaskMask, Way);
+
+/// Whole lines that are kept for clients that asked for the same; others put their own together.
+const LINES: usize = 8;
 
 /// Whether a task is in a mask.
 pub fn contains(mask: TaskMask, task: usize) -> bool {
@@ -47,6 +54,9 @@ pub struct Block {
     maps: Vec<EncodedMap>,
     /// Their bytes.
     payload: Vec<u8>,
+    /// Whole lines without losses, by kind; those from `ready` on are of another result.
+    lines: Vec<(Kind, Vec<u8>)>,
+    ready: usize,
 }
 
 #[derive(Debug)]
@@ -65,6 +75,7 @@ impl Block {
         self.statistics.clear();
         self.maps.clear();
         self.payload.clear();
+        self.ready = 0;
         serde_json::to_writer(&mut self.head, &result.head())?;
         // The closing brace: the tail goes on in the same object.
         self.head.pop();
@@ -99,6 +110,30 @@ impl Block {
         Ok(())
     }
 
+    /// Puts the whole line of clients of this kind together, where there is none yet. After [`Block::encode`].
+    pub fn prepare(&mut self, kind: Kind) {
+        if self.ready == LINES || self.line(kind).is_some() {
+            return;
+        }
+        if self.ready == self.lines.len() {
+            self.lines.push((kind, Vec::with_capacity(1024)));
+        }
+        let Some((_, mut line)) = self.lines.get_mut(self.ready).map(std::mem::take) else { return };
+        line.clear();
+        line.extend_from_slice(&self.head);
+        self.append_tail(&mut line, 0, kind.0, kind.1);
+        if let Some(place) = self.lines.get_mut(self.ready) {
+            *place = (kind, line);
+            self.ready += 1;
+        }
+    }
+
+    /// The whole line of a client of this kind that lost nothing, where it was prepared.
+    pub fn line(&self, kind: Kind) -> Option<&[u8]> {
+        let ready = self.lines.get(..self.ready)?;
+        ready.iter().find(|(known, _)| *known == kind).map(|(_, line)| line.as_slice())
+    }
+
     /// The part that all clients share.
     pub fn head(&self) -> &[u8] {
         &self.head
@@ -107,6 +142,10 @@ impl Block {
     /// Writes a client's own part: from `dropped` to the newline.
     pub fn write_tail(&self, tail: &mut Vec<u8>, dropped: u64, tasks: TaskMask, way: Way) {
         tail.clear();
+        self.append_tail(tail, dropped, tasks, way);
+    }
+
+    fn append_tail(&self, tail: &mut Vec<u8>, dropped: u64, tasks: TaskMask, way: Way) {
         // Writing to a vector does not fail.
         let _ = write!(tail, ",\"dropped\":{dropped},\"tasks\":{{");
         let mut comma: &[u8] = b"";
@@ -141,5 +180,53 @@ impl Block {
     pub fn planes(&self, tasks: TaskMask) -> impl Iterator<Item = &[u8]> {
         let maps = self.maps.iter().filter(move |map| contains(tasks, map.task));
         maps.map(|map| self.payload.get(map.bytes.clone()).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use milad_client::{Named, Statistics};
+
+    use super::super::plane::Values;
+    use super::*;
+
+    fn result(sequence: u64) -> ResultMessage {
+        let tasks = ["depth", "flow"].map(|name| (name.to_owned(), Statistics::Raw {}));
+        ResultMessage { sequence, tasks: Named(tasks.into()), ..ResultMessage::default() }
+    }
+
+    fn planes() -> [Plane; 2] {
+        [0, 1].map(|task| Plane { task, channels: 1, height: 1, width: 3, values: Values::U8(vec![7; 3]) })
+    }
+
+    #[test]
+    fn a_whole_line_is_what_a_client_without_losses_puts_together_itself() {
+        let mut block = Block::default();
+        let slot = |number: u32| Way::Shared(SharedSlot { slot: 3, generation: NonZeroU32::new(number + 1).unwrap() });
+        for sequence in 0..3 {
+            block.encode(&result(sequence), &planes(), 0b11).unwrap();
+            let number = sequence as u32 + 1;
+            let kinds = [(0b11, slot(number)), (0b01, slot(number)), (0b11, Way::None), (0b10, Way::Inline)];
+            kinds.iter().chain(&kinds).for_each(|kind| block.prepare(*kind));
+            for kind in kinds {
+                let mut tail = vec![];
+                block.write_tail(&mut tail, 0, kind.0, kind.1);
+                assert_eq!(block.line(kind).unwrap(), [block.head(), &tail].concat());
+            }
+            // Nothing of the result before is left.
+            assert_eq!(block.line((0b11, slot(sequence as u32))), None);
+        }
+        block.encode(&result(3), &planes(), 0).unwrap();
+        assert_eq!(block.line((0b11, Way::None)), None);
+    }
+
+    #[test]
+    fn more_kinds_than_lines_are_kept_for_put_theirs_together_themselves() {
+        let mut block = Block::default();
+        block.encode(&result(1), &planes(), 0).unwrap();
+        (0..20).for_each(|tasks| block.prepare((tasks, Way::None)));
+        assert!((0..20).all(|tasks| block.line((tasks, Way::None)).is_some() == (tasks < LINES as u64)));
     }
 }

@@ -9,15 +9,22 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use milad_client::{Hello, MapsMode, Message, PROTOCOL, Request, SharedSlot, Subscribe};
+use milad_client::{Hello, MapsMode, Message, SharedSlot, Subscribe};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, recv, sendmsg, shutdown};
+use rustix::net::{
+    RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, recv, send, sendmsg, shutdown,
+};
 
-use super::block::{Block, TaskMask, Way};
+use super::block::{Block, Kind, TaskMask, Way};
 use super::plane::IMAGE_TASK;
-use super::shared::{self, Delivery, Ring};
+use super::request;
+use super::shared::{Delivery, Ring};
 
 const SECOND_NS: u64 = 1_000_000_000;
+/// Requests of one client that are looked at before others have their turn.
+const REQUESTS: usize = 8;
+/// How long the requests of a client wait that sends wrong ones faster than it is told so.
+const PAUSE_NS: u64 = 10_000_000;
 
 /// What clients may take.
 #[derive(Debug, Clone, Copy)]
@@ -80,8 +87,10 @@ pub struct Client {
     current: Option<Outgoing>,
     /// Bytes of `current` that are sent.
     sent: usize,
-    /// The own part of `current`.
+    /// The own part of `current`; empty: it has none, its line is one that others get, too.
     tail: Vec<u8>,
+    /// The socket took no more: there is no use in trying before it tells.
+    blocked: bool,
     waiting: VecDeque<Outgoing>,
     /// Messages lost since the last result that was sent.
     lost: u64,
@@ -91,6 +100,8 @@ pub struct Client {
     output_over: bool,
     /// Error messages that it may still get, and when that was last topped up.
     errors: (u32, u64),
+    /// Until then its requests wait.
+    paused_until: u64,
     subscribed: Subscribe,
     tasks: TaskMask,
     /// The ring whose planes it was given last, and of which tasks.
@@ -111,12 +122,14 @@ impl Client {
             current: None,
             sent: 0,
             tail: Vec::with_capacity(1024),
+            blocked: false,
             waiting: VecDeque::with_capacity(limits.waiting + 1),
             lost: 0,
             full_since: None,
             closing: None,
             output_over: false,
             errors: (limits.errors, now_ns),
+            paused_until: 0,
             subscribed: Subscribe::default(),
             tasks: 0,
             ring: (0, 0),
@@ -155,14 +168,29 @@ impl Client {
         self.current.is_some() || !self.waiting.is_empty()
     }
 
+    /// Whether something is to be sent and the socket may take it.
+    pub fn can_send(&self) -> bool {
+        self.has_output() && !self.blocked
+    }
+
+    /// The socket takes something again.
+    pub fn unblock(&mut self) {
+        self.blocked = false;
+    }
+
     /// Whether its requests are read now. With a full queue they wait, in the kernel's buffer and then in the client.
-    pub fn reads(&self) -> bool {
-        !self.input_over && (self.closing.is_some() || self.waiting.len() < self.limits.waiting)
+    pub fn reads(&self, now_ns: u64) -> bool {
+        let room = self.waiting.len() < self.limits.waiting && now_ns >= self.paused_until && !self.has_request();
+        !self.input_over && (self.closing.is_some() || room)
     }
 
     /// When it must be looked at again though nothing happens.
-    pub fn deadline(&self) -> Option<u64> {
-        self.closing.or(self.full_since.map(|since| since.saturating_add(self.limits.patience_ns)))
+    pub fn deadline(&self, now_ns: u64) -> Option<u64> {
+        let end = self.closing.or(self.full_since.map(|since| since.saturating_add(self.limits.patience_ns)));
+        let room = self.closing.is_none() && self.waiting.len() < self.limits.waiting;
+        let paused = room && now_ns < self.paused_until && !self.input_over;
+        let next = if room && self.has_request() { Some(self.paused_until) } else { None };
+        [end, next, paused.then_some(self.paused_until)].into_iter().flatten().min()
     }
 
     /// Counts a result; whether it is one of those that this client wants.
@@ -178,26 +206,32 @@ impl Client {
         true
     }
 
+    /// What its next result's line is like, should it lose nothing and have the ring's memory.
+    pub fn kind(&self, shared: Option<(&Ring, SharedSlot)>) -> Kind {
+        let way = match (self.subscribed.maps, shared) {
+            (MapsMode::Inline, _) => Way::Inline,
+            (MapsMode::Shared, Some((ring, slot))) if ring.has(self.tasks) => Way::Shared(slot),
+            _ => Way::None,
+        };
+        (self.tasks, way)
+    }
+
     /// Queues a result, whose maps are in the ring's slot where there is one. Returns how many messages were lost for it.
     pub fn offer_result(&mut self, block: &Arc<Block>, shared: Option<(&Ring, SharedSlot)>, now_ns: u64) -> u64 {
-        let (mut way, mut lost) = (Way::None, 0);
-        match (self.subscribed.maps, shared) {
-            (MapsMode::Inline, _) => way = Way::Inline,
-            (MapsMode::Shared, Some((ring, slot))) if ring.has(self.tasks) => {
-                let (serial, given) = self.ring;
-                if serial != ring.serial() || self.tasks & !given != 0 {
-                    let (queued, lost_now) = self.offer(Outgoing::Maps(ring.delivery(self.tasks)), now_ns);
-                    lost += lost_now;
-                    if queued {
-                        self.ring = (ring.serial(), self.tasks);
-                    }
-                }
-                // Without its memory a slot's number is of no use: then there are no maps with this result.
-                if self.ring.0 == ring.serial() && self.tasks & !self.ring.1 == 0 {
-                    way = Way::Shared(slot);
+        let ((_, mut way), mut lost) = (self.kind(shared), 0);
+        if let (Way::Shared(_), Some((ring, _))) = (way, shared) {
+            let (serial, given) = self.ring;
+            if serial != ring.serial() || self.tasks & !given != 0 {
+                let (queued, lost_now) = self.offer(Outgoing::Maps(ring.delivery(self.tasks)), now_ns);
+                lost += lost_now;
+                if queued {
+                    self.ring = (ring.serial(), self.tasks);
                 }
             }
-            _ => {}
+            // Without its memory a slot's number is of no use: then there are no maps with this result.
+            if self.ring.0 != ring.serial() || self.tasks & !self.ring.1 != 0 {
+                way = Way::None;
+            }
         }
         lost + self.offer(Outgoing::Result { block: block.clone(), tasks: self.tasks, way }, now_ns).1
     }
@@ -264,8 +298,11 @@ impl Client {
             if self.current.is_none() {
                 let Some(next) = self.waiting.pop_front() else { break };
                 if let Outgoing::Result { block, tasks, way } = &next {
-                    block.write_tail(&mut self.tail, self.lost, *tasks, *way);
-                    self.lost = 0;
+                    self.tail.clear();
+                    if self.lost > 0 || block.line((*tasks, *way)).is_none() {
+                        block.write_tail(&mut self.tail, self.lost, *tasks, *way);
+                        self.lost = 0;
+                    }
                 }
                 self.current = Some(next);
                 self.sent = 0;
@@ -274,7 +311,10 @@ impl Client {
             match self.send_some() {
                 Ok(true) => self.current = None,
                 Ok(false) | Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::AGAIN) => {
+                    self.blocked = true;
+                    return Ok(());
+                }
                 Err(_) => return Err(Gone),
             }
         }
@@ -322,8 +362,13 @@ impl Client {
                 }
             }
             Some(Outgoing::Result { block, tasks, way }) => {
-                part!(block.head());
-                part!(&self.tail);
+                match block.line((*tasks, *way)).filter(|_| self.tail.is_empty()) {
+                    Some(line) => part!(line),
+                    None => {
+                        part!(block.head());
+                        part!(&self.tail);
+                    }
+                }
                 if *way == Way::Inline {
                     block.planes(*tasks).for_each(|plane| part!(plane));
                 }
@@ -331,9 +376,10 @@ impl Client {
         }
         let slices = slices.get(..count).unwrap_or_default();
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let sent = match descriptors {
-            None => sendmsg(&self.fd, slices, &mut SendAncillaryBuffer::default(), flags)?,
-            Some(descriptors) => {
+        let sent = match (descriptors, slices) {
+            (None, [slice]) => send(&self.fd, slice, flags)?,
+            (None, slices) => sendmsg(&self.fd, slices, &mut SendAncillaryBuffer::default(), flags)?,
+            (Some(descriptors), slices) => {
                 let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(IMAGE_TASK + 1))];
                 let mut control = SendAncillaryBuffer::new(&mut space);
                 let descriptors: Vec<_> = descriptors.iter().map(|fd| fd.as_fd()).collect();
@@ -370,16 +416,19 @@ impl Client {
         }
     }
 
-    /// Whether a complete line waits for its answer and there is room for it.
-    pub fn can_answer(&self) -> bool {
-        self.closing.is_none() && self.waiting.len() < self.limits.waiting && self.input.contains(&b'\n')
+    /// Whether a complete line waits for its answer.
+    fn has_request(&self) -> bool {
+        self.input.contains(&b'\n')
     }
 
-    /// Answers the complete lines that were received, as far as the queue has room for answers. Returns whether the
+    /// Answers a few of the complete lines that were received, as far as the queue has room for answers. Returns whether the
     /// client had to be dismissed.
     pub fn answer(&mut self, hello: &Hello, now_ns: u64) -> bool {
         let limit = self.limits.request_bytes;
-        while self.closing.is_none() && self.waiting.len() < self.limits.waiting {
+        for _ in 0..REQUESTS {
+            if self.closing.is_some() || self.waiting.len() >= self.limits.waiting || now_ns < self.paused_until {
+                return false;
+            }
             let Some(end) = self.input.iter().position(|byte| *byte == b'\n').filter(|end| *end <= limit) else {
                 if self.input.len() <= limit {
                     return false;
@@ -390,7 +439,7 @@ impl Client {
                 return true;
             };
             let line = self.input.get(..end).unwrap_or_default();
-            let answer = if line.trim_ascii().is_empty() { None } else { Some(parse(line, hello)) };
+            let answer = if line.trim_ascii().is_empty() { None } else { Some(request::parse(line, hello)) };
             self.input.drain(..=end);
             match answer {
                 None => {}
@@ -404,7 +453,7 @@ impl Client {
                     self.offer_line(encode(&Message::Error { message }), now_ns);
                 }
                 // It was told often enough.
-                Some(Err(_)) => {}
+                Some(Err(_)) => self.paused_until = now_ns.saturating_add(PAUSE_NS),
             }
         }
         false
@@ -425,34 +474,4 @@ pub fn encode(message: &Message) -> Arc<[u8]> {
     let mut line = serde_json::to_vec(message).unwrap_or_default();
     line.push(b'\n');
     line.into()
-}
-
-/// A request, checked, or what is wrong with it.
-fn parse(line: &[u8], hello: &Hello) -> Result<Subscribe, String> {
-    let request: Request = serde_json::from_slice(line).map_err(|error| {
-        format!(
-            "expected {{\"subscribe\":{{\"tasks\":[…],\"every\":1,\"maps\":\"none\"|\"inline\"|\"shared\"}}}}: {error}"
-        )
-    })?;
-    if let Some(protocol) = request.protocol.filter(|protocol| *protocol != PROTOCOL) {
-        return Err(format!("protocol {protocol} is not spoken here: this daemon speaks {PROTOCOL}"));
-    }
-    let subscribe = request.subscribe;
-    if subscribe.every == 0 {
-        return Err("\"every\" counts from 1: 1 is every result, 2 every second one".into());
-    }
-    if subscribe.image && subscribe.maps == MapsMode::None {
-        return Err("\"image\" comes with maps: ask for \"inline\" or \"shared\" ones".into());
-    }
-    if subscribe.maps == MapsMode::Shared
-        && let Some(why) = shared::unavailable()
-    {
-        return Err(format!("{why}: ask for \"inline\" maps"));
-    }
-    let known = |name: &String| hello.tasks.iter().any(|task| task.name == *name);
-    if let Some(unknown) = subscribe.tasks.iter().flatten().find(|name| !known(name)) {
-        let names: Vec<_> = hello.tasks.iter().map(|task| task.name.as_str()).collect();
-        return Err(format!("no task {unknown:?}; there are: {}", names.join(", ")));
-    }
-    Ok(subscribe)
 }

@@ -6,6 +6,7 @@
 //! | `lock` | one daemon a socket |
 //! | [`server`] | the poll loop over all clients |
 //! | [`client`] | one connection: its queue, its requests, its limits |
+//! | `request` | what a client asks for, checked |
 //! | [`block`] | one result, encoded once for all clients |
 //! | [`digest`] | predictions → maps and statistics |
 //! | `quantiles` | depths of given ranks |
@@ -23,6 +24,7 @@ mod lock;
 pub mod picture;
 pub mod plane;
 mod quantiles;
+mod request;
 pub mod server;
 pub mod shared;
 pub mod socket;

@@ -1,5 +1,8 @@
 //! The poll loop over the results socket and all its clients: one thread, no waiting for anybody.
 //!
+//! Results come first: when one waits, clients have their turn behind it, and a turn is short. Lines go out before payloads, and one
+//! right behind the other: while the kernel wakes the first reader's processor, waking others there costs next to nothing.
+//!
 //! Once warm it allocates nothing per result: blocks and queues are reused, and polled descriptors lie on the stack.
 
 use std::io;
@@ -14,7 +17,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{SendFlags, SocketFlags, accept_with, send};
 
-use super::block::{self, Block, TaskMask, contains};
+use super::block::{self, Block, Kind, TaskMask, contains};
 use super::client::{Client, Limits, encode};
 use super::plane::{IMAGE_TASK, Plane};
 use super::shared::Ring;
@@ -29,6 +32,8 @@ const OTHERS: usize = 3;
 const ACCEPTS: usize = 16;
 /// After a failed accept (no descriptors left, say): time before the next try.
 const PAUSE_NS: u64 = 200_000_000;
+/// How long a turn of the clients may take before a result that came meanwhile.
+const TURN: Duration = Duration::from_micros(300);
 /// How long the last words may take.
 const FAREWELL: Duration = Duration::from_millis(200);
 
@@ -70,6 +75,8 @@ pub struct Server {
     generation: NonZeroU32,
     connections: u64,
     paused_until: u64,
+    /// Clients were passed over for a result: their turn is next.
+    passed_over: bool,
 }
 
 impl std::fmt::Debug for Server {
@@ -98,6 +105,7 @@ impl Server {
             generation: NonZeroU32::MIN,
             connections: 0,
             paused_until: 0,
+            passed_over: false,
         })
     }
 
@@ -155,21 +163,26 @@ impl Server {
         }
         let slot = self.share(result, planes, shared);
         let shared = slot.and_then(|slot| self.ring.as_ref().map(|ring| (ring, slot)));
-        let mut block: Option<Arc<Block>> = None;
-        let mut lost = 0;
-        for (client, _) in self.clients.iter_mut().zip(due).filter(|(_, due)| *due) {
-            if block.is_none() {
-                block = Some(encoded(&mut self.blocks, result, planes, inline));
+        // Whoever wants payloads waits for those who don't.
+        for (wanted, payloads) in [(0, false), (inline, true)] {
+            let chosen = |client: &Client, due: bool| due && (client.wants(MapsMode::Inline) != 0) == payloads;
+            let mut kinds = self.clients.iter().zip(due).filter(|(client, due)| chosen(client, *due)).peekable();
+            if kinds.peek().is_none() {
+                continue;
             }
-            if let Some(block) = &block {
-                lost += client.offer_result(block, shared, now);
-            }
-        }
-        drop(block);
-        if lost > 0 {
+            let kinds = kinds.map(|(client, _)| client.kind(shared));
+            let block = encoded(&mut self.blocks, result, planes, wanted, kinds);
+            let clients = self.clients.iter_mut().zip(due).filter(|(client, due)| chosen(client, *due));
+            let lost = clients.map(|(client, _)| client.offer_result(&block, shared, now)).sum();
             self.metrics.client_lost(lost);
+            drop(block);
+            // Nothing but sending from here to the last of them.
+            let clients = self.clients.iter_mut().zip(due).filter(|(client, due)| chosen(client, *due));
+            for (client, _) in clients.filter(|(client, _)| client.can_send()) {
+                // A client that is gone stays until the next poll tells so: nothing is closed here.
+                let _ = client.send(now);
+            }
         }
-        self.flush(now);
     }
 
     /// Writes the `wanted` maps into shared memory, which is there only while some client wants any.
@@ -208,7 +221,8 @@ impl Server {
         self.flush(now);
     }
 
-    /// Serves clients until `wake` or `stop` is readable, or `timeout` is over.
+    /// Serves clients until `wake` or `stop` is readable, or `timeout` is over. What `wake` tells of comes first: clients that
+    /// have something to say then have their turn in the next call.
     pub fn wait(&mut self, wake: BorrowedFd<'_>, stop: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<()> {
         let end = timeout.map(|timeout| Instant::now() + timeout);
         loop {
@@ -246,7 +260,7 @@ impl Server {
     fn serve_once(&mut self, wake: BorrowedFd<'_>, stop: BorrowedFd<'_>, left: Option<Duration>) -> io::Result<bool> {
         let now = (self.clock)();
         let listening = self.hello.is_some() && now >= self.paused_until;
-        let deadlines = self.clients.iter().filter_map(Client::deadline);
+        let deadlines = self.clients.iter().filter_map(|client| client.deadline(now));
         let next = deadlines.chain((now < self.paused_until).then_some(self.paused_until)).min();
         let left = [left, next.map(|at| Duration::from_nanos(at.saturating_sub(now)))].into_iter().flatten().min();
         let timeout = left.map(|left| Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos() as _ });
@@ -257,7 +271,7 @@ impl Server {
                 std::array::from_fn(|i| match (i, i.checked_sub(OTHERS).and_then(|i| self.clients.get(i))) {
                     (0, _) => PollFd::from_borrowed_fd(wake, PollFlags::IN),
                     (2, _) if listening => PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN),
-                    (_, Some(client)) => PollFd::new(client.fd(), interest(client)),
+                    (_, Some(client)) => PollFd::new(client.fd(), interest(client, now)),
                     // Also what fills up the array; only the first of them is asked.
                     _ => PollFd::from_borrowed_fd(stop, PollFlags::IN),
                 });
@@ -271,27 +285,45 @@ impl Server {
             }
         }
         let (others, clients) = events.split_at(OTHERS);
-        let now = (self.clock)();
-        self.serve_clients(clients, now);
-        if listening && others.get(2).is_some_and(|events| !events.is_empty()) {
-            self.accept(now);
+        let woken = others.iter().take(2).any(|events| !events.is_empty());
+        self.passed_over = woken && !self.passed_over;
+        if self.passed_over {
+            return Ok(true);
         }
-        Ok(others.iter().take(2).any(|events| !events.is_empty()))
+        let now = (self.clock)();
+        let begun = Instant::now();
+        self.serve_clients(clients, now, begun);
+        if listening && others.get(2).is_some_and(|events| !events.is_empty()) {
+            self.accept(now, begun);
+        }
+        Ok(woken)
     }
 
-    fn serve_clients(&mut self, events: &[PollFlags], now: u64) {
+    fn serve_clients(&mut self, events: &[PollFlags], now: u64, begun: Instant) {
         let Some(hello) = &self.hello else { return };
         let before = self.clients.len();
         let metrics = &self.metrics;
         let mut events = events.iter().copied();
+        let (mut served, mut over) = (0, false);
         self.clients.retain_mut(|client| {
             let events = events.next().unwrap_or(PollFlags::empty());
+            if over {
+                return true;
+            }
+            // Asking for the time costs more than looking at a client that has nothing.
+            over = !events.is_empty() && begun.elapsed() > TURN;
+            served += 1;
             let stays = serve(client, events, hello, now, metrics);
             if !stays {
                 log::info!("client {} is gone", client.name);
+                served -= 1;
             }
             stays
         });
+        if over {
+            // The others are the first next time.
+            self.clients.rotate_left(served);
+        }
         if self.clients.len() != before {
             self.metrics.clients(self.clients.len());
         }
@@ -299,14 +331,17 @@ impl Server {
 
     /// Sends to everybody what goes without waiting.
     fn flush(&mut self, now: u64) {
-        // A client that is gone stays until the next poll tells so: nothing is closed here.
-        for client in self.clients.iter_mut().filter(|client| client.has_output()) {
+        for client in self.clients.iter_mut().filter(|client| client.can_send()) {
             let _ = client.send(now);
         }
     }
 
-    fn accept(&mut self, now: u64) {
-        for _ in 0..ACCEPTS {
+    fn accept(&mut self, now: u64, begun: Instant) {
+        for number in 0..ACCEPTS {
+            // At least one, or they might wait for ever.
+            if number > 0 && begun.elapsed() > TURN {
+                return;
+            }
             match accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok(fd) => self.greet(fd, now),
                 Err(Errno::AGAIN) => return,
@@ -347,8 +382,8 @@ impl Server {
     }
 }
 
-fn interest(client: &Client) -> PollFlags {
-    let input = if client.reads() { PollFlags::IN } else { PollFlags::empty() };
+fn interest(client: &Client, now: u64) -> PollFlags {
+    let input = if client.reads(now) { PollFlags::IN } else { PollFlags::empty() };
     let output = if client.has_output() { PollFlags::OUT } else { PollFlags::empty() };
     input | output
 }
@@ -359,46 +394,51 @@ fn serve(client: &mut Client, events: PollFlags, hello: &Hello, now: u64, metric
     if events.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) || client.is_over(now) {
         return false;
     }
-    if events.contains(PollFlags::IN) && client.reads() && client.receive().is_err() {
+    if events.contains(PollFlags::IN) && client.reads(now) && client.receive().is_err() {
         return false;
     }
-    loop {
-        if client.has_output() && client.send(now).is_err() {
+    if events.contains(PollFlags::OUT) {
+        client.unblock();
+        if client.send(now).is_err() {
             return false;
         }
-        // Also requests that were received while the queue had no room for their answers.
-        if client.answer(hello, now) {
-            log::warn!("client {} sent a line that is too long: closing", client.name);
-            metrics.client_expelled();
-        }
-        if client.has_output() && client.send(now).is_err() {
-            return false;
-        }
-        if !client.can_answer() {
-            break;
-        }
+    }
+    // Also requests that were received while the queue had no room for their answers.
+    if client.answer(hello, now) {
+        log::warn!("client {} sent a line that is too long: closing", client.name);
+        metrics.client_expelled();
+    }
+    if client.can_send() && client.send(now).is_err() {
+        return false;
     }
     if client.is_overdue(now) {
         log::warn!("client {} does not read: closing", client.name);
         metrics.client_expelled();
         client.dismiss(&Message::Bye { reason: "too slow: messages waited for too long".into() }, now);
     }
-    !client.has_output() || client.send(now).is_ok()
+    !client.can_send() || client.send(now).is_ok()
 }
 
-/// A block that nobody holds, or a new one, with this result in it.
-fn encoded(blocks: &mut Vec<Arc<Block>>, result: &ResultMessage, planes: &[Plane], wanted: TaskMask) -> Arc<Block> {
+/// A block that nobody holds, or a new one, with this result in it, and with the lines of these kinds.
+fn encoded(
+    blocks: &mut Vec<Arc<Block>>,
+    result: &ResultMessage,
+    planes: &[Plane],
+    wanted: TaskMask,
+    kinds: impl Iterator<Item = Kind>,
+) -> Arc<Block> {
     // A slow client can hold each of its messages in another block; no more than that are ever made.
     if !blocks.iter().any(|block| Arc::strong_count(block) == 1) {
         blocks.push(Arc::default());
     }
     let free = blocks.iter_mut().find(|block| Arc::strong_count(block) == 1);
     let Some(block) = free else { return Arc::default() };
-    if let Some(block) = Arc::get_mut(block)
-        && let Err(error) = block.encode(result, planes, wanted)
-    {
-        // Only a fault in a Serialize can do this: vectors take what they are given.
-        log::error!("can't encode a result: {error}");
+    if let Some(block) = Arc::get_mut(block) {
+        if let Err(error) = block.encode(result, planes, wanted) {
+            // Only a fault in a Serialize can do this: vectors take what they are given.
+            log::error!("can't encode a result: {error}");
+        }
+        kinds.for_each(|kind| block.prepare(kind));
     }
     block.clone()
 }

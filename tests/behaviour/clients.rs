@@ -210,11 +210,17 @@ fn garbage_is_answered_a_few_times_and_costs_nobody_anything() {
     }
     // Ten at once, then one a second.
     (0..50).for_each(|_| peer.write("hello\n"));
-    (0..20).for_each(|_| rig.serve());
+    let read = |rig: &mut Rig, lines: u64| {
+        (0..lines).for_each(|_| {
+            rig.serve();
+            rig.pass_ms(10);
+        })
+    };
+    read(&mut rig, 50);
     assert!(peer.is_empty());
     rig.pass(2);
     (0..50).for_each(|_| peer.write("hello\n"));
-    (0..20).for_each(|_| rig.serve());
+    read(&mut rig, 48);
     peer.error();
     peer.error();
     assert!(peer.is_empty());
@@ -224,6 +230,51 @@ fn garbage_is_answered_a_few_times_and_costs_nobody_anything() {
     peer.write("\n  \n{\"subscribe\":{\"later\":1}}\r\n");
     rig.serve();
     assert_eq!(peer.next().message, Message::Ok);
+}
+
+#[test]
+fn a_result_that_waits_comes_before_what_clients_ask_for_and_they_are_heard_behind_it() {
+    let mut rig = Rig::new("first", Limits::default());
+    let mut peer = rig.connect();
+    let waits = Stop::new().unwrap();
+    waits.set();
+    peer.write("{\"subscribe\":{}}\n");
+    let _newcomer = UnixStream::connect(rig.folder.path("s")).unwrap();
+    rig.server.wait(waits.fd(), rig.never.fd(), Some(Duration::ZERO)).unwrap();
+    assert!(peer.is_empty());
+    assert_eq!(rig.server.clients(), 1);
+    rig.publish();
+    // The next result waits already.
+    rig.server.wait(waits.fd(), rig.never.fd(), Some(Duration::ZERO)).unwrap();
+    assert_eq!(peer.result().sequence, 0);
+    assert_eq!(peer.next().message, Message::Ok);
+    assert_eq!(rig.server.clients(), 2);
+}
+
+#[test]
+fn a_flood_of_requests_is_read_a_few_at_a_time() {
+    let mut rig = Rig::new("flood", Limits::default());
+    let (mut flood, mut other) = (rig.connect(), rig.connect());
+    flood.write("x\n".repeat(2048));
+    other.write("{\"subscribe\":{}}\n");
+    rig.server.wait(rig.never.fd(), rig.never.fd(), Some(Duration::ZERO)).unwrap();
+    assert_eq!(other.next().message, Message::Ok);
+    rig.serve();
+    // As many as it may get; the rest waits until it was quiet for a moment, however often it is looked at.
+    (0..10).for_each(|_| drop(flood.error()));
+    flood.write("{\"subscribe\":{}}\n");
+    (0..100).for_each(|_| rig.serve());
+    assert!(flood.is_empty());
+    for _ in 0..2048 {
+        rig.pass_ms(10);
+        rig.serve();
+    }
+    let answers: Vec<_> = std::iter::from_fn(|| (!flood.is_empty()).then(|| flood.next().message)).collect();
+    let (last, errors) = answers.split_last().unwrap();
+    assert_eq!(*last, Message::Ok);
+    // 20 seconds went by.
+    assert_eq!(errors.len(), 20);
+    assert!(errors.iter().all(|message| matches!(message, Message::Error { .. })), "{errors:?}");
 }
 
 #[test]
@@ -300,7 +351,7 @@ fn every_request_before_the_end_of_file_is_answered() {
     let mut peer = rig.connect();
     peer.write("{\"subscribe\":{}}\n".repeat(50) + "{\"subscribe\":");
     peer.stream().shutdown(Shutdown::Write).unwrap();
-    rig.serve();
+    (0..2).for_each(|_| rig.serve());
     (0..50).for_each(|_| assert_eq!(peer.next().message, Message::Ok));
     assert!(peer.is_empty());
 }

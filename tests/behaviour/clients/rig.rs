@@ -135,6 +135,10 @@ impl Rig {
         self.clock.fetch_add(seconds * SECOND, SeqCst);
     }
 
+    pub fn pass_ms(&mut self, milliseconds: u64) {
+        self.clock.fetch_add(milliseconds * 1_000_000, SeqCst);
+    }
+
     pub fn metric(&self, name: &str) -> u64 {
         let mut text = String::new();
         self.metrics.render(&mut text);
