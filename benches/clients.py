@@ -15,11 +15,12 @@ counted exactly. Two neighbouring windows are a pair; what is told is the median
 (bootstrap). The view needs two daemons, which run at the same time on two cores and change cores with every window, started anew for every run.
 
 The daemon has the first core, well-behaved clients the next, those that misbehave the last ones; where they must share, those that misbehave
-run only when the core is idle (SCHED_IDLE), so that what is measured is what the daemon makes of them. Needs numpy. Nothing here is a test: the
-machine decides.
+run only when the core is idle (SCHED_IDLE), so that what is measured is what the daemon makes of them. Windows in which other processes took
+more than --others of a core don't count. Needs numpy. Nothing here is a test: the machine decides.
 """
 
 import argparse
+import atexit
 import json
 import mmap
 import os
@@ -41,8 +42,6 @@ OURS, GOOD, BAD = CORES[:1], CORES[1:2] or CORES, CORES[2:] or CORES[1:] or CORE
 SUBSCRIBE = b'{"subscribe":{"maps":"%s","image":true}}\n'
 # After clients came or went, before a window begins.
 SETTLE_S = 0.4
-# Of one core, by processes that are no part of this: a window in which they took more does not count.
-STRANGERS = 0.05
 
 
 class Daemon:
@@ -54,6 +53,8 @@ class Daemon:
             [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             preexec_fn=lambda: os.sched_setaffinity(0, cores),
         )
+        # However this ends: a daemon that is left over disturbs all later windows.
+        atexit.register(self.process.kill)
         with socket.socket(socket.AF_UNIX) as peer:
             while peer.connect_ex(self.socket) != 0:
                 time.sleep(0.05)
@@ -106,9 +107,9 @@ def strangers():
     return total / os.sysconf("SC_CLK_TCK")
 
 
-def window(daemons, frames):
+def window(daemons, options):
     """Milliseconds of CPU time a frame over so many frames, by daemon and thread; when it was, or None where others disturbed it."""
-    others = strangers()
+    others, frames = strangers(), options.frames
     begin = daemons[0].beat(time.monotonic_ns() + SETTLE_S * 1e9)
     until(begin)
     before = [daemon.cpu() for daemon in daemons]
@@ -116,7 +117,7 @@ def window(daemons, frames):
     until(end)
     after = [daemon.cpu() for daemon in daemons]
     spent = [{name: (new[name] - old.get(name, 0)) * 1e3 / frames for name in new} for old, new in zip(before, after)]
-    disturbed = strangers() - others > STRANGERS * (SETTLE_S + frames * daemons[0].interval * 1e-9)
+    disturbed = strangers() - others > options.others * (SETTLE_S + frames * daemons[0].interval * 1e-9)
     return spent, None if disturbed else (begin, end)
 
 
@@ -131,6 +132,7 @@ class Actor:
 
         command = [sys.executable, __file__, "--role", role, path]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=settle)
+        atexit.register(self.process.kill)
 
     def say(self, word):
         self.process.stdin.write(word + "\n")
@@ -144,10 +146,10 @@ class Actor:
         self.process.wait()
 
 
-def usable(found, wanted):
+def usable(found, wanted, options):
     """Says how many were disturbed; there is no figure without any."""
     if len(found) < wanted:
-        print(f"    {wanted - len(found)} of {wanted} do not count: other processes took more than {STRANGERS:.0%} of a core", flush=True)
+        print(f"    {wanted - len(found)} of {wanted} do not count: other processes took more than {options.others:.0%} of a core", flush=True)
     if not found:
         raise SystemExit("nothing that counts: try again on a quieter machine")
 
@@ -262,7 +264,13 @@ def garbage(path):
     tell("out")
 
 
-ROLES = {role.__name__: role for role in (reader, looker, dying, deaf, closing, garbage)}
+def awake(_):
+    """Keeps its core from sleeping, in whatever time nobody else wants."""
+    while True:
+        pass
+
+
+ROLES = {role.__name__: role for role in (reader, looker, dying, deaf, closing, garbage, awake)}
 MISBEHAVING = ["dying", "deaf", "closing", "garbage"]
 
 
@@ -320,7 +328,7 @@ def readers(options, role="reader"):
         for busy in order:
             if busy:
                 join(crowd)
-            spent, span = window([daemon], options.frames)
+            spent, span = window([daemon], options)
             pair[busy] = spent[0]
             if busy:
                 seen = leave(crowd)
@@ -331,7 +339,7 @@ def readers(options, role="reader"):
                 read += [sum(span[0] < at < span[1] for at, _ in one) for one in seen]
         if pair:
             samples.append((pair[False], pair[True]))
-    usable(samples, options.pairs)
+    usable(samples, options.pairs, options)
     for actor in crowd:
         actor.end()
     daemon.end()
@@ -354,8 +362,11 @@ def neighbours(options):
     ratios = []
     for run in range(options.runs):
         daemon = Daemon(options.milad, options.bundle)
+        # The clients' core is awake on both sides: what it takes to wake it up is none of the daemon's business.
+        awake = Actor("awake", daemon.socket, GOOD, idle=True)
         good = Actor("reader", daemon.socket, GOOD)
         bad = [Actor(role, daemon.socket, BAD, idle=not CORES[2:]) for role in MISBEHAVING]
+        awake.say("join")
         join([good])
         join(bad)
         leave(bad)
@@ -364,16 +375,17 @@ def neighbours(options):
             for busy in order:
                 if busy:
                     join(bad)
-                cpu, span = window([daemon], options.frames)
+                cpu, span = window([daemon], options)
                 if busy:
                     leave(bad)
                 if span:
                     spans[busy].append(span)
                     spent.append((busy, sum(cpu[0].values())))
-        usable(spent, 2 * options.pairs)
+        usable(spent, 2 * options.pairs, options)
         seen = leave([good])[0]
         for actor in [good, *bad]:
             actor.end()
+        awake.process.kill()
         daemon.end()
         sides = [[ms for at, ms in seen if any(begin < at < end for begin, end in spans[busy])] for busy in (False, True)]
         cpu = [statistics.median(ms for side, ms in spent if side == busy) for busy in (False, True)]
@@ -395,7 +407,7 @@ def view(options, flags=("--view",)):
         for number in range(2 * max(1, options.pairs // options.runs)):
             for which, daemon in enumerate(daemons):
                 daemon.move([CORES[(which + number) % len(CORES[:2])]])
-            spent, span = window(daemons, options.frames)
+            spent, span = window(daemons, options)
             # Those of a pair stay together.
             samples.append(spent if span else None)
         for daemon in daemons:
@@ -403,7 +415,7 @@ def view(options, flags=("--view",)):
     # Two windows with changed cores are one value for each.
     wanted = len(samples) // 2
     samples = [window for pair in zip(samples[::2], samples[1::2]) if all(pair) for window in pair]
-    usable(samples[::2], wanted)
+    usable(samples[::2], wanted, options)
     pairs = [tuple(sum(first[i].values()) + sum(second[i].values()) for i in (0, 1)) for first, second in zip(samples[::2], samples[1::2])]
     say("the view with nobody looking, CPU a frame" if flags else "two daemons that are the same", [(a / 2, b / 2) for a, b in pairs], "ms", 1.005)
     threads(samples)
@@ -425,11 +437,15 @@ def main():
     parser.add_argument("--pairs", type=int, default=30, help="pairs of windows")
     parser.add_argument("--frames", type=int, default=120, help="frames a window")
     parser.add_argument("--runs", type=int, default=3, help="of neighbours and view, each with daemons of its own")
+    parser.add_argument("--others", type=float, default=0.05, metavar="SHARE",
+                        help="of one core, by processes that are no part of this: a window in which they took more does not count")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--role", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role:
         return act(*options.role)
+    # Whoever was started is ended on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if len(CORES) > 1:
         os.sched_setaffinity(0, CORES[1:])
     print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
