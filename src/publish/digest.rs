@@ -4,11 +4,10 @@
 //! is allocated: maps, tables and scratch are kept.
 
 use milad_client::{Named, Share, Statistics};
-use milad_kernels::maps::{DepthEncoding as KernelDepth, Upsampler};
+use milad_kernels::maps::{DepthEncoding as KernelDepth, Quantiles, Upsampler, count_at_most, count_classes};
 
 use super::picture::denormalise;
 use super::plane::{IMAGE_TASK, Plane, Values};
-use super::quantiles::Quantiles;
 use crate::model::engine::Image;
 use crate::model::{DepthEncoding, InputSpec, Prediction, Spec, TaskKind, TaskSpec};
 
@@ -169,27 +168,18 @@ fn empty(kind: &TaskKind) -> Statistics {
 fn update(statistics: &mut Statistics, values: &Values, quantiles: &mut Quantiles) {
     match (statistics, values) {
         (Statistics::Segmentation { share }, Values::U8(map)) => {
-            // Four counters a class: neighbours are often of one, and none waits for the one before.
-            let mut counts = [[0u32; 256]; 4];
-            for classes in map.chunks(4) {
-                for (counts, class) in counts.iter_mut().zip(classes) {
-                    if let Some(count) = counts.get_mut(usize::from(*class)) {
-                        *count += 1;
-                    }
-                }
-            }
-            for (class, (_, share)) in share.0.iter_mut().enumerate() {
-                let count: u32 = counts.iter().filter_map(|counts| counts.get(class)).sum();
-                share.0 = count as f32 / map.len().max(1) as f32;
+            let mut counts = [0; 256];
+            let counts = counts.get_mut(..share.len()).unwrap_or_default();
+            count_classes(map, counts);
+            for ((_, share), count) in share.0.iter_mut().zip(counts) {
+                share.0 = *count as f32 / map.len().max(1) as f32;
             }
         }
         (Statistics::Normals { up }, Values::I8(map)) => {
             let pixels = map.len() / 3;
             // The second channel is y, which points down.
             let y = map.get(pixels..2 * pixels).unwrap_or_default();
-            // Bytes are added up as bytes, as long as they can't overflow: vectors of them.
-            let few = |some: &[i8]| some.iter().map(|y| u8::from(*y <= -UP)).sum::<u8>();
-            *up = y.chunks(255).map(|some| u32::from(few(some))).sum::<u32>() as f32 / pixels.max(1) as f32;
+            *up = count_at_most(y, -UP) as f32 / pixels.max(1) as f32;
         }
         (Statistics::Depth { p5, p50, p95, nearest }, Values::F32(map)) => {
             [*nearest, *p5, *p50, *p95] = quantiles.of(map, [NEAREST, 0.05, 0.5, 0.95]);

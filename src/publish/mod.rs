@@ -23,7 +23,6 @@ pub mod greeting;
 mod lock;
 pub mod picture;
 pub mod plane;
-mod quantiles;
 mod request;
 pub mod server;
 pub mod shared;

@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use milad_kernels::cpu::Isa;
-use milad_kernels::maps::Upsampler;
+use milad_kernels::maps::{DepthEncoding, Quantiles, Upsampler, count_at_most, count_classes};
 use milad_kernels::pixel::prepare::{Preparer, Target};
 use milad_kernels::pixel::{Colour, Picture, PixelFormat, Resize, plane_sizes};
 
@@ -23,6 +23,7 @@ fn main() {
         }
     }
     segmentation();
+    maps();
 }
 
 /// The median of many runs, in milliseconds.
@@ -176,6 +177,33 @@ fn segmentation() {
         black_box(&plain);
     });
     report(&format!("argmax {classes}x{height}x{width} -> {out_height}x{out_width}"), ours, two_step);
+}
+
+/// Maps and their numbers, of predictions a quarter as large.
+fn maps() {
+    let (out_width, out_height) = INPUT;
+    let (height, width) = (out_height / 4, out_width / 4);
+    let Ok(mut up) = Upsampler::new(height, width, out_height, out_width) else { return };
+    let values: Vec<f32> = noise(8 * height * width).map(|v| v as f32 / 16_777_216.0 + 1.0).collect();
+    let (mut labels, mut metres) = (vec![0u8; out_width * out_height], vec![0f32; out_width * out_height]);
+    let mut directions = vec![0i8; 3 * out_width * out_height];
+    let mut quantiles = Quantiles::new(metres.len());
+    let mut counts = [0; 8];
+    let plane = height * width;
+    let mut time = |name: &str, run: &mut dyn FnMut(&mut Upsampler)| {
+        let ms = median_ms(|| run(black_box(&mut up)));
+        println!("{name:<44} {ms:>9.4}");
+    };
+    time("8 logits at a quarter -> classes", &mut |up| drop(up.segmentation(&values, 8, &mut labels)));
+    time("depth from its logarithm", &mut |up| drop(up.depth(&values[..plane], DepthEncoding::Log, &mut metres)));
+    time("normals", &mut |up| drop(up.normals(&values[..3 * plane], &mut directions)));
+    time("shares of classes", &mut |_| count_classes(&labels, &mut counts));
+    time("normals that point up", &mut |_| {
+        black_box(count_at_most(&directions[..out_width * out_height], -110));
+    });
+    time("quantiles of depth", &mut |_| {
+        black_box(quantiles.of(&metres, [0.001, 0.05, 0.5, 0.95]));
+    });
 }
 
 fn place(i: usize, from: usize, to: usize) -> (usize, usize, f32) {

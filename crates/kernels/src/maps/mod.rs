@@ -9,10 +9,16 @@
 //! Nothing here allocates after [`Upsampler::new`].
 
 mod axis;
+mod counts;
 mod depth;
+mod labels;
+mod quantiles;
 
-use axis::Axis;
+use axis::{Axis, Cells};
+pub use counts::{count_at_most, count_classes};
 pub use depth::DepthEncoding;
+use labels::{Row, label};
+pub use quantiles::Quantiles;
 
 use crate::int8::Kernel;
 use crate::int8::versions::versions;
@@ -25,6 +31,9 @@ pub const MAX_CLASSES: usize = 256;
 
 /// How many output pixels the inner loops take at once.
 const LANES: usize = 8;
+
+/// Cells (see `axis`) are computed in multiples of so many, whatever is in the last ones.
+const BLOCK: usize = 16;
 
 /// What added to a float below 2²² leaves the whole number next to it, halves to even, in the low bits: 1.5 · 2²³.
 const ROUND: f32 = 12_582_912.0;
@@ -50,9 +59,19 @@ pub struct Upsampler {
     blended: Vec<f32>,
     /// Output rows with room behind them for whole vectors, one a channel: `[3][out width + LANES]`.
     wide: Vec<f32>,
+    lanes: Lanes,
+    kernel: Kernel,
+}
+
+/// Scratch for a row of bytes.
+#[derive(Debug, Clone)]
+struct Lanes {
     /// One output row of classes, with room behind it.
     labels: Vec<u8>,
-    kernel: Kernel,
+    /// By cell, in whole vectors: output pixels, a byte each, of up to three channels.
+    words: [Vec<u32>; 3],
+    /// The second four of cells of eight.
+    more: [Vec<u32>; 3],
 }
 
 impl Upsampler {
@@ -68,9 +87,13 @@ impl Upsampler {
         Ok(Upsampler {
             rows: Axis::new(height, out_height),
             columns: Axis::new(width, out_width),
-            blended: vec![0.0; width * MAX_CLASSES],
+            blended: vec![0.0; width * MAX_CLASSES + BLOCK + 1],
             wide: vec![0.0; (out_width + LANES) * 3],
-            labels: vec![0; out_width + LANES],
+            lanes: Lanes {
+                labels: vec![0; out_width + LANES],
+                words: [0; 3].map(|_| vec![0; Row::count(width)]),
+                more: [0; 3].map(|_| vec![0; Row::count(width)]),
+            },
             kernel: Kernel::selected(),
         })
     }
@@ -83,8 +106,8 @@ impl Upsampler {
             return Err(MapError(format!("segmentation with {classes} classes: expected 1 to {MAX_CLASSES}")));
         }
         self.check("logits", logits.len(), classes, out.len(), 1)?;
-        let Upsampler { rows, columns, blended, labels, kernel, .. } = self;
-        segmentation(*kernel, rows, columns, logits, classes, blended, labels, out);
+        let Upsampler { rows, columns, blended, lanes, kernel, .. } = self;
+        segmentation(*kernel, *kernel, rows, columns, logits, classes, blended, lanes, out);
         Ok(())
     }
 
@@ -105,8 +128,8 @@ impl Upsampler {
     /// A direction that has no length, or is not finite, becomes (0, 0, 0).
     pub fn normals(&mut self, map: &[f32], out: &mut [i8]) -> Result<(), MapError> {
         self.check("normals", map.len(), 3, out.len(), 3)?;
-        let Upsampler { rows, columns, blended, wide, kernel, .. } = self;
-        normals(*kernel, rows, columns, map, blended, wide, out);
+        let Upsampler { rows, columns, blended, wide, lanes, kernel } = self;
+        normals(*kernel, rows, columns, map, blended, wide, lanes, out);
         Ok(())
     }
 
@@ -146,37 +169,92 @@ impl Upsampler {
 versions! {
     /// See [`Upsampler::segmentation`].
     fn segmentation(
+        kernel_of_cells: Kernel,
         rows: &Axis,
         columns: &Axis,
         logits: &[f32],
         classes: usize,
         blended: &mut [f32],
-        labels: &mut [u8],
+        lanes: &mut Lanes,
         out: &mut [u8],
     ) {
-        let width = columns.source;
+        let kernel = kernel_of_cells;
         for (y, out_row) in out.chunks_exact_mut(columns.out).enumerate() {
-            blend_rows(rows, y, logits, classes, width, blended);
-            for run in &columns.runs {
-                let Some(fractions) = columns.fractions[run.first..].first_chunk::<LANES>() else { continue };
-                let mut best = [f32::NEG_INFINITY; LANES];
-                let mut label = [0u32; LANES];
-                for (class, row) in blended[..classes * width].chunks_exact(width).enumerate() {
-                    let left = row[run.left];
-                    let slope = row[run.right] - left;
-                    for lane in 0..LANES {
-                        let value = left + slope * fractions[lane];
-                        let wins = value > best[lane];
-                        best[lane] = if wins { value } else { best[lane] };
-                        label[lane] = if wins { class as u32 } else { label[lane] };
-                    }
-                }
-                if let Some(labels) = labels[run.first..].first_chunk_mut::<LANES>() {
-                    *labels = label.map(|label| label as u8);
-                }
+            blend_rows(rows, y, logits, classes, columns.source, blended);
+            match columns.cells {
+                Some(cells) if cells.size == 2 => label_cells::<2>(kernel, columns, cells, blended, classes, lanes, out_row),
+                Some(cells) if cells.size == 4 => label_cells::<4>(kernel, columns, cells, blended, classes, lanes, out_row),
+                Some(cells) if cells.size == 8 => label_cells::<8>(kernel, columns, cells, blended, classes, lanes, out_row),
+                _ => label_runs(columns, &blended[..classes * columns.source], &mut lanes.labels, out_row),
             }
-            out_row.copy_from_slice(&labels[..columns.out]);
         }
+    }
+}
+
+/// A row's classes, run by run.
+#[inline(always)]
+fn label_runs(columns: &Axis, blended: &[f32], labels: &mut [u8], out: &mut [u8]) {
+    for run in &columns.runs {
+        let Some(fractions) = columns.fractions[run.first..].first_chunk::<LANES>() else { continue };
+        let mut best = [f32::NEG_INFINITY; LANES];
+        let mut label = [0u32; LANES];
+        for (class, row) in blended.chunks_exact(columns.source).enumerate() {
+            let left = row[run.left];
+            let slope = row[run.right] - left;
+            for lane in 0..LANES {
+                let value = left + slope * fractions[lane];
+                let wins = value > best[lane];
+                best[lane] = if wins { value } else { best[lane] };
+                label[lane] = if wins { class as u32 } else { label[lane] };
+            }
+        }
+        if let Some(labels) = labels[run.first..].first_chunk_mut::<LANES>() {
+            *labels = label.map(|label| label as u8);
+        }
+    }
+    out.copy_from_slice(&labels[..columns.out]);
+}
+
+/// A row's classes where cells are alike: vectors are of neighbouring cells, for each of a cell's pixels in turn.
+#[inline(always)]
+fn label_cells<const SIZE: usize>(
+    kernel: Kernel,
+    columns: &Axis,
+    cells: Cells,
+    blended: &[f32],
+    classes: usize,
+    lanes: &mut Lanes,
+    out: &mut [u8],
+) {
+    for x in columns.edges(cells) {
+        let mut most = (f32::NEG_INFINITY, 0);
+        for (class, row) in blended.chunks_exact(columns.source).take(classes).enumerate() {
+            let value = columns.pixel(row, x);
+            most = if value > most.0 { (value, class as u8) } else { most };
+        }
+        out[x] = most.1;
+    }
+    let width = columns.source;
+    let row = |fractions| Row { values: blended, classes, width, fractions };
+    let (words, more) = (&mut lanes.words[0], &mut lanes.more[0]);
+    let [first, second] = cells.halves();
+    match SIZE {
+        2 => label::<2>(kernel, row(first), words),
+        _ => label::<4>(kernel, row(first), words),
+    }
+    if SIZE > 4 {
+        label::<4>(kernel, row(second), more);
+    }
+    scatter::<SIZE, _>(words, more, &mut out[cells.first..], |byte| byte);
+}
+
+/// `SIZE` bytes of each word, one word after the other, as far as `out` has room for whole cells; the last four of eight are in `more`.
+#[inline(always)]
+fn scatter<const SIZE: usize, T>(words: &[u32], more: &[u32], out: &mut [T], as_is: impl Fn(u8) -> T) {
+    let inside = out.len() - SIZE.div_ceil(2);
+    for ((out, word), more) in out[..inside].as_chunks_mut::<SIZE>().0.iter_mut().zip(words).zip(more) {
+        let word = if SIZE > 4 { u64::from(*word) | u64::from(*more) << 32 } else { u64::from(*word) };
+        out.iter_mut().zip(word.to_le_bytes()).for_each(|(out, byte)| *out = as_is(byte));
     }
 }
 
@@ -210,34 +288,100 @@ versions! {
 
 versions! {
     /// See [`Upsampler::normals`].
-    fn normals(rows: &Axis, columns: &Axis, map: &[f32], blended: &mut [f32], wide: &mut [f32], out: &mut [i8]) {
+    fn normals(
+        rows: &Axis,
+        columns: &Axis,
+        map: &[f32],
+        blended: &mut [f32],
+        wide: &mut [f32],
+        lanes: &mut Lanes,
+        out: &mut [i8],
+    ) {
         let (source, width) = (columns.source, columns.out);
         let (out_x, rest) = out.split_at_mut(width * rows.out);
         let (out_y, out_z) = rest.split_at_mut(width * rows.out);
         let targets = out_x.chunks_exact_mut(width).zip(out_y.chunks_exact_mut(width)).zip(out_z.chunks_exact_mut(width));
         for (y, ((out_x, out_y), out_z)) in targets.enumerate() {
             blend_rows(rows, y, map, 3, source, blended);
-            for (row, wide) in blended.chunks_exact(source).zip(wide.chunks_exact_mut(width + LANES)) {
-                columns.spread(row, wide);
-            }
-            let (x, rest) = wide.split_at(width + LANES);
-            let (y, z) = rest.split_at(width + LANES);
-            let (x, y, z) = (&x[..width], &y[..width], &z[..width]);
-            for i in 0..width {
-                let length = (x[i] * x[i] + y[i] * y[i] + z[i] * z[i]).sqrt();
-                // Also false for NaN; an overflow to infinity is not a direction either.
-                let directed = length > 1e-12 && length < f32::INFINITY;
-                let scale = 127.0 / length;
-                let byte = |part: f32| {
-                    let part = if directed { part * scale } else { 0.0 };
-                    ((part + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32) as i8
-                };
-                out_x[i] = byte(x[i]);
-                out_y[i] = byte(y[i]);
-                out_z[i] = byte(z[i]);
+            let out = [out_x, out_y, out_z];
+            match columns.cells {
+                Some(cells) if cells.size == 2 => direct_cells::<2>(columns, cells, blended, lanes, out),
+                Some(cells) if cells.size == 4 => direct_cells::<4>(columns, cells, blended, lanes, out),
+                Some(cells) if cells.size == 8 => direct_cells::<8>(columns, cells, blended, lanes, out),
+                _ => direct_row(columns, &blended[..3 * source], wide, out),
             }
         }
     }
+}
+
+/// A row's directions.
+#[inline(always)]
+fn direct_row(columns: &Axis, blended: &[f32], wide: &mut [f32], out: [&mut [i8]; 3]) {
+    let (source, width) = (columns.source, columns.out);
+    for (row, wide) in blended.chunks_exact(source).zip(wide.chunks_exact_mut(width + LANES)) {
+        columns.spread(row, wide);
+    }
+    let (x, rest) = wide.split_at(width + LANES);
+    let (y, z) = rest.split_at(width + LANES);
+    let (x, y, z) = (&x[..width], &y[..width], &z[..width]);
+    let [out_x, out_y, out_z] = out.map(|out| &mut out[..width]);
+    for i in 0..width {
+        [out_x[i], out_y[i], out_z[i]] = unit(x[i], y[i], z[i]).map(|part| part as i8);
+    }
+}
+
+/// A row's directions where cells are alike, as [`label_cells`].
+#[inline(always)]
+fn direct_cells<const SIZE: usize>(
+    columns: &Axis,
+    cells: Cells,
+    blended: &[f32],
+    lanes: &mut Lanes,
+    out: [&mut [i8]; 3],
+) {
+    let source = columns.source;
+    let [out_x, out_y, out_z] = out;
+    for at in columns.edges(cells) {
+        let [x, y, z] = [0, 1, 2].map(|channel| columns.pixel(&blended[channel * source..], at));
+        [out_x[at], out_y[at], out_z[at]] = unit(x, y, z).map(|part| part as i8);
+    }
+    let mut rows = cells.rows(source, blended);
+    let (Some(x), Some(y), Some(z)) = (rows.next(), rows.next(), rows.next()) else { return };
+    let halves = cells.halves();
+    for (words, fractions) in [&mut lanes.words, &mut lanes.more].into_iter().zip(halves).take(SIZE.div_ceil(4)) {
+        let [words_x, words_y, words_z] = words;
+        for words in [&mut *words_x, words_y, words_z] {
+            words.fill(0);
+        }
+        for (place, fraction) in fractions[..SIZE.min(4)].iter().enumerate() {
+            let words = words_x.iter_mut().zip(words_y.iter_mut()).zip(words_z.iter_mut());
+            let left = x.0.iter().zip(y.0).zip(z.0);
+            let right = x.1.iter().zip(y.1).zip(z.1);
+            for ((((x, y), z), ((x0, y0), z0)), ((x1, y1), z1)) in words.zip(left).zip(right) {
+                let of = |left: f32, right: f32| left + (right - left) * fraction;
+                let unit = unit(of(*x0, *x1), of(*y0, *y1), of(*z0, *z1));
+                for (word, part) in [x, y, z].into_iter().zip(unit) {
+                    *word |= u32::from(part as u8) << (8 * place);
+                }
+            }
+        }
+    }
+    for ((words, more), out) in lanes.words.iter().zip(&lanes.more).zip([out_x, out_y, out_z]) {
+        scatter::<SIZE, _>(words, more, &mut out[cells.first..], |byte| byte as i8);
+    }
+}
+
+/// Unit length times 127, rounded; zeros of what has no direction.
+#[inline(always)]
+fn unit(x: f32, y: f32, z: f32) -> [i32; 3] {
+    let length = (x * x + y * y + z * z).sqrt();
+    // Also false for NaN; an overflow to infinity is not a direction either.
+    let directed = length > 1e-12 && length < f32::INFINITY;
+    let scale = 127.0 / length;
+    [x, y, z].map(|part| {
+        let part = if directed { part * scale } else { 0.0 };
+        ((part + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32)
+    })
 }
 
 versions! {

@@ -24,7 +24,12 @@ fn sample(map: &[f32], (h, w): (usize, usize), (oh, ow): (usize, usize), y: usiz
     column(x0) + (column(x1) - column(x0)) * fx
 }
 
-const SHAPES: [((usize, usize), (usize, usize)); 9] = [
+const SHAPES: [((usize, usize), (usize, usize)); 14] = [
+    ((32, 64), (128, 256)),
+    ((5, 17), (10, 34)),
+    ((3, 18), (12, 72)),
+    ((2, 40), (6, 320)),
+    ((4, 33), (4, 99)),
     ((16, 32), (128, 256)),
     ((17, 23), (128, 256)),
     ((1, 1), (5, 7)),
@@ -44,7 +49,14 @@ fn segmentation_is_the_argmax_of_the_upsampled_logits() {
             let logits: Vec<f32> =
                 noise(classes * from.0 * from.1, seed as u32 + 1).iter().map(|v| (v * 2.0).round()).collect();
             let mut out = vec![255; to.0 * to.1];
-            Upsampler::new(from.0, from.1, to.0, to.1).unwrap().segmentation(&logits, classes, &mut out).unwrap();
+            let mut up = Upsampler::new(from.0, from.1, to.0, to.1).unwrap();
+            up.segmentation(&logits, classes, &mut out).unwrap();
+            for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.available()) {
+                let mut other = vec![254; to.0 * to.1];
+                up.kernel = kernel;
+                up.segmentation(&logits, classes, &mut other).unwrap();
+                assert_eq!(other, out, "{kernel} {from:?} to {to:?}");
+            }
             for y in 0..to.0 {
                 for x in 0..to.1 {
                     let value = |c: usize| sample(&logits[c * from.0 * from.1..], from, to, y, x);
@@ -113,16 +125,18 @@ fn an_infinite_sample_reaches_its_nearest_pixels_only() {
 
 #[test]
 fn normals_come_out_with_unit_length_times_127() {
-    let (from, to) = ((5, 9), (20, 31));
-    let map = noise(3 * 45, 3);
-    let mut out = vec![0; 3 * 620];
-    Upsampler::new(5, 9, 20, 31).unwrap().normals(&map, &mut out).unwrap();
-    for i in 0..620 {
-        let v: Vec<f64> = (0..3).map(|c| sample(&map[c * 45..], from, to, i / 31, i % 31) as f64).collect();
-        let length = v.iter().map(|v| v * v).sum::<f64>().sqrt();
-        for c in 0..3 {
-            let expected = v[c] / length * 127.0;
-            assert!((out[c * 620 + i] as f64 - expected).abs() <= 0.501);
+    for (from, to) in [((5, 9), (20, 31)), ((5, 9), (10, 18)), ((5, 17), (20, 68)), ((3, 4), (24, 32))] {
+        let (source, pixels) = (from.0 * from.1, to.0 * to.1);
+        let map = noise(3 * source, 3);
+        let mut out = vec![0; 3 * pixels];
+        Upsampler::new(from.0, from.1, to.0, to.1).unwrap().normals(&map, &mut out).unwrap();
+        for i in 0..pixels {
+            let v: Vec<f64> = (0..3).map(|c| sample(&map[c * source..], from, to, i / to.1, i % to.1) as f64).collect();
+            let length = v.iter().map(|v| v * v).sum::<f64>().sqrt();
+            for c in 0..3 {
+                let expected = v[c] / length * 127.0;
+                assert!((out[c * pixels + i] as f64 - expected).abs() <= 0.501);
+            }
         }
     }
 }
