@@ -14,10 +14,10 @@ use milad_kernels::cpu::Isa;
 use milad_kernels::int8::Kernel;
 use milad_kernels::peak;
 use serde::Serialize;
-use tract_onnx::prelude::Tensor;
 
+use crate::model::engine::{blank, pixels};
 use crate::model::profile::{Node, Peak, Profile};
-use crate::model::{Bundle, Image, IntegerReport, Keys, LoadReport, Networks};
+use crate::model::{Bundle, Image, InputSpec, IntegerReport, Keys, LoadReport, Networks};
 
 /// What can be said on the command line.
 #[derive(Debug, Clone, clap::Args)]
@@ -92,7 +92,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
 fn measure(mut networks: Networks, args: &Args) -> anyhow::Result<Report> {
     let input = &networks.spec.input;
-    let image = noise(input.width, input.height)?;
+    let image = noise(input)?;
     let keyframes = args.frames.div_ceil(5);
     let progress = ProgressBar::new(u64::from(args.frames + keyframes));
     progress.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} frames, {eta} left")?);
@@ -190,15 +190,16 @@ fn resident() -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// Normal-looking numbers from a linear congruential generator (Knuth, MMIX): the same on every machine.
-fn noise(width: usize, height: usize) -> anyhow::Result<Image> {
+/// A picture of bytes from a linear congruential generator (Knuth, MMIX): the same on every machine.
+fn noise(input: &InputSpec) -> anyhow::Result<Image> {
     let mut state = 1u64;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1u32 << 22) as f32 - 2.0
+        (state >> 56) as u8
     };
-    let numbers: Vec<f32> = (0..3 * width * height).map(|_| next()).collect();
-    Ok(Image::from(Tensor::from_shape(&[1, 3, height, width], &numbers)?))
+    let mut image = blank(input)?;
+    pixels(&mut image, |pixels| pixels.iter_mut().for_each(|byte| *byte = next()))?;
+    Ok(Image::from(image))
 }
 
 /// The smallest value that at least this share of the values does not exceed; 0 of nothing.

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use tract_onnx::prelude::{TValue, TVec, Tensor};
+use tract_onnx::prelude::{TValue, TVec};
 
 use crate::capture::source_spec::{ClipSpec, Pace};
 use crate::capture::{self, Frame, Next, Request, SourceSpec};
+use crate::model::engine::{blank, pixels};
 use crate::model::{Bundle, Image};
 use crate::npy;
 use crate::prepare::{Prepare, PrepareOptions};
@@ -66,7 +67,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         true => networks.spec.frame_interval_s * 1e9,
         false => camera.interval_ns as f64,
     };
-    let sides = [1, 3, networks.spec.input.height, networks.spec.input.width];
     make_folder(&args.out, args.force)?;
     let progress = progress();
     let schedule = Schedule::new(interval, args.latency);
@@ -84,10 +84,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         };
         let number = sequence.frames();
         let frame = Frame { sequence: number, epoch: 0, camera: camera.clone(), raw };
-        let mut image = Tensor::zero::<f32>(&sides)?;
-        let mut view = image.to_plain_array_view_mut::<f32>()?;
-        let pixels = view.as_slice_mut().context("the image is not dense")?;
-        prepare.run(&frame, pixels).with_context(|| format!("frame {number}"))?;
+        let mut image = blank(&sequence.networks.spec.input)?;
+        let mut prepared = Ok(());
+        pixels(&mut image, |pixels| prepared = prepare.run(&frame, pixels))?;
+        prepared.with_context(|| format!("frame {number}"))?;
         drop(frame);
         let image = Image::from(image);
         let step = sequence.step(&image, AtAgeZero::Predictions).with_context(|| format!("frame {number}"))?;

@@ -122,7 +122,7 @@ fn preparation(spec: &Spec, name: &str, format: StreamFormat, bytes: &[u8]) -> a
     buffer.extend_from_slice(bytes);
     let raw = RawFrame { driver_sequence: 0, captured_ns: 0, payload: Payload::Pooled(buffer) };
     let frame = Frame { sequence: 0, epoch: 0, camera, raw };
-    let mut out = vec![0.0; 3 * spec.input.width * spec.input.height];
+    let mut out = vec![0; 4 * spec.input.width * spec.input.height];
     prepare.run(&frame, &mut out)?;
     Ok(median(|| prepare.run(&frame, &mut out).is_ok()))
 }

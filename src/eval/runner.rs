@@ -12,7 +12,6 @@ use milad_client::Named;
 use milad_kernels::pixel::Resize;
 use milad_scene::Truth;
 use rustix::time::{ClockId, clock_gettime};
-use tract_onnx::prelude::Tensor;
 
 use super::Mode;
 use super::clips::{Kinds, OpenClip};
@@ -20,6 +19,7 @@ use super::confusion::Confusion;
 use super::consistency::{Follower, View};
 use super::scores::{Scores, Target, Targets};
 use crate::capture::Frame;
+use crate::model::engine::{blank, pixels};
 use crate::model::{Fast, Image, Networks, Prediction, Spec};
 use crate::prepare::{Prepare, PrepareOptions};
 use crate::publish::Digest;
@@ -289,9 +289,9 @@ fn check_shape(spec: &Spec, width: usize, height: usize) -> anyhow::Result<()> {
 }
 
 fn prepared(prepare: &mut Prepare, frame: &Frame, spec: &Spec) -> anyhow::Result<Image> {
-    let mut image = Tensor::zero::<f32>(&[1, 3, spec.input.height, spec.input.width])?;
-    let mut view = image.to_plain_array_view_mut::<f32>()?;
-    prepare.run(frame, view.as_slice_mut().context("the image is not dense")?)?;
+    let (mut image, mut prepared) = (blank(&spec.input)?, Ok(()));
+    pixels(&mut image, |pixels| prepared = prepare.run(frame, pixels))?;
+    prepared?;
     Ok(Image::from(image))
 }
 

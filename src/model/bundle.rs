@@ -5,20 +5,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use milad_kernels::int8::Kernel;
+use milad_kernels::pixel::Normalise;
 use tract_onnx::pb::GraphProto;
-use tract_onnx::tract_hir::internal::{Tensor, TypedModel};
+use tract_onnx::tract_hir::internal::TypedModel;
 
-use super::engine::{Fast, Memory, RunError, Slow};
+use super::engine::{Fast, Memory, RunError, Slow, blank};
 use super::error::BundleError;
 use super::facts::{self, Facts, Macs};
 use super::hoist::{self, Source};
 use super::ila;
+use super::lowering::picture::Picture;
 use super::lowering::{self, Lowered};
 use super::manifest::Manifest;
 use super::network::{FastNetwork, SlowNetwork};
 use super::onnx::{self, Network};
 use super::plan::{self, Plan};
-use super::spec::Spec;
+use super::spec::{InputSpec, Spec};
 use super::wiring::{self, Wiring};
 use super::{Image, check};
 
@@ -179,8 +181,10 @@ impl Bundle {
         let split = hoist::split(&fast, &fast_facts, &wiring);
         let main_macs = facts::count(&fast, &fast_facts, &split.main.node)?;
         let kernel = Kernel::selected();
+        let InputSpec { width, height, mean, std, .. } = spec.input;
+        let picture = Picture { normalise: Arc::new(Normalise::new(mean, std)), height, width };
         let lower = |network: &Network, graph: GraphProto, facts: &Facts| match limits.lowering {
-            true => lowering::lower(network, graph, facts, kernel),
+            true => lowering::lower(network, graph, facts, kernel, &picture.normalise),
             false => Ok(Lowered::nothing(graph)),
         };
         let main = lower(&fast, split.main, &fast_facts)?;
@@ -197,8 +201,9 @@ impl Bundle {
         }
         let mut engine = ila::onnx();
         lowering::operator::register(&mut engine);
-        let main = plan::optimise(&fast, main, &engine)?;
-        let prelude = prelude.map(|graph| plan::optimise(&fast, graph, &engine)).transpose()?;
+        lowering::picture::register(&mut engine);
+        let main = plan::optimise(&fast, main, &engine, &picture)?;
+        let prelude = prelude.map(|graph| plan::optimise(&fast, graph, &engine, &picture)).transpose()?;
         let report = LoadReport {
             macs_fast: main_macs.all,
             macs_prelude: fast_macs.all.saturating_sub(main_macs.all),
@@ -209,7 +214,7 @@ impl Bundle {
             float_nodes,
             loading: Duration::ZERO,
         };
-        let slow = plan::optimise(&slow, lowered_slow, &engine)?;
+        let slow = plan::optimise(&slow, lowered_slow, &engine, &picture)?;
         Ok(Bundle {
             spec: Arc::new(spec),
             folder: folder.into(),
@@ -246,7 +251,7 @@ impl Bundle {
         Ok(Model { spec, fast: Box::new(fast), slow: Box::new(slow), initial, report })
     }
 
-    /// As [`Bundle::into_model`], with the networks' own types. Each network runs once, on a grey picture: what fails
+    /// As [`Bundle::into_model`], with the networks' own types. Each network runs once, on a black picture: what fails
     /// only while running fails here, and the first frame finds everything warm.
     pub fn into_networks(self, threads: usize) -> Result<Networks, BundleError> {
         let start = Instant::now();
@@ -275,8 +280,7 @@ impl Bundle {
             let file = file.to_path_buf();
             move |error: RunError| BundleError::Engine { file, reason: format!("a first run failed: {}", error.reason) }
         };
-        let image = [1, 3, self.spec.input.height, self.spec.input.width];
-        let image = Tensor::zero::<f32>(&image).map_err(|error| BundleError::engine(&slow_file, error))?;
+        let image = blank(&self.spec.input).map_err(|error| BundleError::engine(&slow_file, error))?;
         let image = Image::from(image);
         let initial = slow.initial().map_err(refused(&fast_file))?;
         let keys = fast.run(&image, &initial, 0).map_err(refused(&fast_file))?.keys;

@@ -2,10 +2,23 @@
 
 use std::sync::Arc;
 
-use tract_onnx::prelude::{TValue, TVec, Tensor};
+use tract_onnx::prelude::{TValue, TVec, Tensor, TractResult};
 
-/// A network's input image, float32 `[1, 3, H, W]`: shared between the fast and the slow network, never copied.
+use super::spec::InputSpec;
+
+/// A prepared picture, u8 `[H, W, 4]`: R, G, B and a byte that means nothing. Shared between the fast and the slow network, never copied.
 pub type Image = Arc<Tensor>;
+
+/// A black picture, to be filled.
+pub fn blank(input: &InputSpec) -> TractResult<Tensor> {
+    Tensor::zero::<u8>(&[input.height, input.width, 4])
+}
+
+/// The bytes of a picture that nobody else reads yet.
+pub fn pixels(image: &mut Tensor, fill: impl FnOnce(&mut [u8])) -> TractResult<()> {
+    fill(image.try_as_plain_ram_mut()?.as_slice_mut::<u8>()?);
+    Ok(())
+}
 
 /// What a network predicted: one tensor a task, in the order of [`super::Spec::tasks`].
 #[derive(Debug, Clone, Default)]

@@ -8,6 +8,7 @@ use super::engine::RunError;
 use super::error::BundleError;
 use super::lowering::Lowered;
 use super::lowering::operator::{self, IntegerRegion, RegionState};
+use super::lowering::picture::{self, Picture};
 use super::onnx::Network;
 
 /// Optimises a lowered graph of `network`; everything that the engine can refuse, it refuses here.
@@ -15,10 +16,12 @@ pub(crate) fn optimise(
     network: &Network,
     lowered: Lowered,
     onnx: &tract_onnx::Onnx,
+    picture: &Picture,
 ) -> Result<TypedModel, BundleError> {
     let proto = network.with_graph(lowered.graph);
     let model = onnx.model_for_proto_model(&proto).and_then(|mut model| {
         operator::settle(&mut model, &lowered.regions)?;
+        picture::settle(&mut model, picture);
         model.into_optimized()
     });
     model.map_err(|error| BundleError::engine(&network.file, error))

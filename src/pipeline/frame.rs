@@ -30,7 +30,7 @@ pub struct Meta {
 pub struct Prepared {
     /// Which frame.
     pub meta: Meta,
-    /// float32 `[1, 3, H, W]`, normalised.
+    /// RGB of the networks' size.
     pub image: Image,
 }
 

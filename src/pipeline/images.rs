@@ -14,14 +14,14 @@ const IN_USE: usize = 9;
 /// A few images of one size. Giving one out allocates nothing, unless a reader keeps more of them than the pipeline does.
 #[derive(Debug)]
 pub struct Images {
-    shape: [usize; 4],
+    shape: [usize; 3],
     images: Vec<Image>,
 }
 
 impl Images {
     /// For images of `width` × `height`.
     pub fn new(width: usize, height: usize) -> Images {
-        let mut images = Images { shape: [1, 3, height, width], images: Vec::with_capacity(2 * IN_USE) };
+        let mut images = Images { shape: [height, width, 4], images: Vec::with_capacity(2 * IN_USE) };
         for _ in 0..IN_USE {
             // Where memory is short, the first frame says so.
             let _ = images.add();
@@ -30,12 +30,12 @@ impl Images {
     }
 
     fn add(&mut self) -> TractResult<()> {
-        self.images.push(Arc::new(Tensor::zero::<f32>(&self.shape)?));
+        self.images.push(Arc::new(Tensor::zero::<u8>(&self.shape)?));
         Ok(())
     }
 
     /// Fills an image that nobody reads through `fill`, and gives it out.
-    pub fn fill<E>(&mut self, fill: impl FnOnce(&mut [f32]) -> Result<(), E>) -> Result<Image, ImageError<E>> {
+    pub fn fill<E>(&mut self, fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<Image, ImageError<E>> {
         let free = self.images.iter().position(|image| Arc::strong_count(image) == 1);
         let index = match free {
             Some(index) => index,
@@ -48,7 +48,7 @@ impl Images {
         // Only this pool hands out clones, and its own is the last: nobody can have taken another in between.
         let tensor = Arc::get_mut(image).ok_or_else(|| ImageError::Engine("an image is still read".to_owned()))?;
         let mut view = tensor.try_as_plain_ram_mut().map_err(|error| ImageError::Engine(error.to_string()))?;
-        let pixels = view.as_slice_mut::<f32>().map_err(|error| ImageError::Engine(error.to_string()))?;
+        let pixels = view.as_slice_mut::<u8>().map_err(|error| ImageError::Engine(error.to_string()))?;
         fill(pixels).map_err(ImageError::Fill)?;
         Ok(image.clone())
     }
@@ -70,28 +70,28 @@ mod tests {
     #[test]
     fn an_image_is_used_again_only_when_nobody_reads_it() {
         let mut images = Images::new(4, 2);
-        let fill = |value: f32| {
-            move |pixels: &mut [f32]| -> Result<(), ()> {
+        let fill = |value: u8| {
+            move |pixels: &mut [u8]| -> Result<(), ()> {
                 pixels.fill(value);
                 Ok(())
             }
         };
-        let first = images.fill(fill(1.0)).unwrap();
-        let second = images.fill(fill(2.0)).unwrap();
-        assert_eq!(first.as_plain_ram().unwrap().as_slice::<f32>().unwrap(), [1.0; 24]);
+        let first = images.fill(fill(1)).unwrap();
+        let second = images.fill(fill(2)).unwrap();
+        assert_eq!(first.as_plain_ram().unwrap().as_slice::<u8>().unwrap(), [1; 32]);
         let address = Arc::as_ptr(&first);
         drop(first);
-        let third = images.fill(fill(3.0)).unwrap();
+        let third = images.fill(fill(3)).unwrap();
         assert_eq!(Arc::as_ptr(&third), address);
-        assert_eq!(second.as_plain_ram().unwrap().as_slice::<f32>().unwrap(), [2.0; 24]);
+        assert_eq!(second.as_plain_ram().unwrap().as_slice::<u8>().unwrap(), [2; 32]);
         assert_eq!(images.images.len(), IN_USE);
     }
 
     #[test]
     fn more_readers_than_the_pipeline_has_cost_an_allocation_and_no_frame() {
         let mut images = Images::new(4, 2);
-        let fill = |pixels: &mut [f32]| -> Result<(), ()> {
-            pixels.fill(1.0);
+        let fill = |pixels: &mut [u8]| -> Result<(), ()> {
+            pixels.fill(1);
             Ok(())
         };
         let held: Vec<_> = (0..IN_USE + 1).map(|_| images.fill(fill).unwrap()).collect();

@@ -47,7 +47,7 @@ fn outcome(sequence: u64, epoch: u64) -> Outcome {
             network_ns: 0,
             camera: camera(),
         },
-        image: Arc::new(Tensor::zero::<f32>(&[1, 3, 4, 4]).unwrap()),
+        image: Arc::new(Tensor::zero::<u8>(&[4, 4, 4]).unwrap()),
         prediction: Prediction { tasks: tvec![map] },
         keyframe: None,
         confidence: None,

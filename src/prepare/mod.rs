@@ -1,4 +1,4 @@
-//! The stage between capture and the networks: a frame's bytes become `image`, resized and normalised.
+//! The stage between capture and the networks: a frame's bytes become RGB of their size.
 //!
 //! Raw formats go straight through `kernels::pixel`; JPEG is decoded first, to Y Cb Cr, so that matrix and range are the
 //! ones that the source states. A picture that can't be used is a [`BadFrame`]: an error value that the pipeline counts.
@@ -59,8 +59,7 @@ impl Prepare {
         let target = Target {
             width: input.width,
             height: input.height,
-            mean: input.mean,
-            std: input.std,
+            fill: input.mean.map(|mean| (mean * 255.0).round() as u8),
             resize: input.resize,
             crop: options.crop,
             flip_horizontal: options.flip_horizontal,
@@ -79,10 +78,10 @@ impl Prepare {
         Ok(Prepare { kind, width, height })
     }
 
-    /// Fills `out`, planar `[3, input height, input width]`. After a [`BadFrame`] what is in `out` means nothing.
+    /// Fills `out`, `[input height, input width, 4]`: R, G, B and a zero. After a [`BadFrame`] what is in `out` means nothing.
     ///
     /// `frame` must be of the camera that this was made for; another size or format is a [`BadFrame`].
-    pub fn run(&mut self, frame: &Frame, out: &mut [f32]) -> Result<(), BadFrame> {
+    pub fn run(&mut self, frame: &Frame, out: &mut [u8]) -> Result<(), BadFrame> {
         let format = &frame.camera.format;
         match &mut self.kind {
             Kind::Raw(preparer) => {

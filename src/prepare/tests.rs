@@ -39,9 +39,9 @@ fn input(width: usize, height: usize) -> InputSpec {
 /// The mean of each channel after `bytes` are prepared as 8×6.
 fn means(camera: &Arc<Camera>, bytes: &[u8]) -> Result<[f32; 3], BadFrame> {
     let mut prepare = Prepare::new(camera, &input(8, 6), &PrepareOptions::default()).unwrap();
-    let mut out = vec![0.0; 144];
+    let mut out = vec![0; 192];
     prepare.run(&frame(camera, bytes), &mut out)?;
-    Ok([0, 1, 2].map(|c| out[c * 48..][..48].iter().sum::<f32>() / 48.0))
+    Ok([0, 1, 2].map(|c| out.iter().skip(c).step_by(4).map(|&byte| f32::from(byte) / 255.0).sum::<f32>() / 48.0))
 }
 
 fn jpeg(width: usize, height: usize) -> Arc<Camera> {

@@ -6,7 +6,7 @@
 use milad_client::{Named, Share, Statistics};
 use milad_kernels::maps::{DepthEncoding as KernelDepth, Quantiles, Upsampler, count_at_most, count_classes};
 
-use super::picture::denormalise;
+use super::picture::without_gaps;
 use super::plane::{IMAGE_TASK, Plane, Values};
 use crate::model::engine::Image;
 use crate::model::{DepthEncoding, InputSpec, Prediction, Spec, TaskKind, TaskSpec};
@@ -110,15 +110,15 @@ impl Digest {
     /// Makes the picture that the networks saw a plane behind the maps; `None`: nobody wants it.
     pub fn picture(&mut self, image: Option<&Image>) {
         self.has_image = false;
-        let numbers = image.and_then(|image| image.as_plain_ram().and_then(|plain| plain.as_slice::<f32>().ok()));
-        let Some(numbers) = numbers else { return };
+        let pixels = image.and_then(|image| image.as_plain_ram().and_then(|plain| plain.as_slice::<u8>().ok()));
+        let Some(pixels) = pixels else { return };
         let InputSpec { width, height, .. } = self.input;
         if self.planes.len() == self.tasks.len() {
             let values = Values::U8(vec![0; 3 * width * height]);
             self.planes.push(Plane { task: IMAGE_TASK, channels: 3, height, width, values });
         }
         if let Some(Plane { values: Values::U8(out), .. }) = self.planes.last_mut() {
-            denormalise(&self.input, numbers, out);
+            without_gaps(pixels, out);
             self.has_image = true;
         }
     }

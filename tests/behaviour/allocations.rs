@@ -48,7 +48,7 @@ fn count(source: &mut dyn Source, warm: usize) -> usize {
     let camera = source.camera();
     let input = InputSpec { width: 32, height: 16, mean: [0.5; 3], std: [0.5; 3], resize: Resize::Crop };
     let mut prepare = Prepare::new(&camera, &input, &PrepareOptions::default()).unwrap();
-    let mut image = vec![0.0; 3 * 32 * 16];
+    let mut image = vec![0; 4 * 32 * 16];
     let mut before = 0;
     for i in 0..warm + 20 {
         if i == warm {

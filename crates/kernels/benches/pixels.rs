@@ -67,8 +67,7 @@ fn prepare(isa: Isa, format: PixelFormat) {
     let target = Target {
         width: out_width,
         height: out_height,
-        mean: [0.485, 0.456, 0.406],
-        std: [0.229, 0.224, 0.225],
+        fill: [0; 3],
         resize: Resize::Stretch,
         crop: None,
         flip_horizontal: false,
@@ -79,7 +78,7 @@ fn prepare(isa: Isa, format: PixelFormat) {
         Ok(preparer) => preparer,
         Err(problem) => return println!("{problem}"),
     };
-    let mut out = vec![0f32; 3 * out_width * out_height];
+    let mut out = vec![0u8; 4 * out_width * out_height];
     let ours = median_ms(|| {
         let _ = preparer.run(black_box(&picture), black_box(&mut out));
     });
@@ -104,7 +103,7 @@ fn prepare(isa: Isa, format: PixelFormat) {
                 for (x, (first, weights)) in across.iter().enumerate() {
                     let from = &rows[y * width + first..];
                     let sum: f32 = weights.iter().zip(from).map(|(w, v)| w * v).sum();
-                    plain[(c * out_height + y) * out_width + x] = (sum - target.mean[c] as f32) / target.std[c] as f32;
+                    plain[(c * out_height + y) * out_width + x] = (sum - 0.45) / 0.225;
                 }
             }
         }

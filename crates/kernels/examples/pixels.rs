@@ -1,7 +1,7 @@
 //! Preparation and maps as a filter, bytes in and bytes out, so that other programs can check them.
 //!
 //! ```text
-//! pixels prepare FORMAT MATRIX RANGE WIDTH HEIGHT OUT_WIDTH OUT_HEIGHT RESIZE CROP ROTATE FLIPS   < raw picture > f32 [3,H,W]
+//! pixels prepare FORMAT MATRIX RANGE WIDTH HEIGHT OUT_WIDTH OUT_HEIGHT RESIZE CROP ROTATE FLIPS   < raw picture > u8 [H,W,4]
 //! pixels map KIND CHANNELS HEIGHT WIDTH OUT_HEIGHT OUT_WIDTH                                      < f32 map     > the map
 //! ```
 //! CROP is `left,top,width,height` or `-`; FLIPS any of `h` and `v`, or `-`; KIND segmentation, metres, log, inverse,
@@ -67,8 +67,7 @@ fn prepare(args: &[&str], input: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
     let target = Target {
         width: out_width.parse()?,
         height: out_height.parse()?,
-        mean: [0.485, 0.456, 0.406],
-        std: [0.229, 0.224, 0.225],
+        fill: [124, 116, 104],
         resize,
         crop,
         flip_horizontal: flips.contains('h'),
@@ -82,10 +81,10 @@ fn prepare(args: &[&str], input: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
         (planes[i], rest) = rest.split_at_checked(sizes[i].0 * sizes[i].1).ok_or("too few bytes")?;
     }
     let colour = Colour { matrix, range };
-    let mut out = vec![0f32; 3 * target.width * target.height];
+    let mut out = vec![0; 4 * target.width * target.height];
     let picture = Picture { format, colour, width, height, planes, strides };
     Preparer::new(format, colour, width, height, &target)?.run(&picture, &mut out)?;
-    Ok(out.iter().flat_map(|v| v.to_le_bytes()).collect())
+    Ok(out)
 }
 
 fn map(args: &[&str], input: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {

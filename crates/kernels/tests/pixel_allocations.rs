@@ -36,7 +36,7 @@ static ALLOCATOR: Counting = Counting;
 #[test]
 fn preparing_and_upsampling_allocate_nothing() {
     let bytes = vec![99u8; 64 * 48 * 3];
-    let mut out = vec![0f32; 3 * 32 * 24];
+    let mut pixels = vec![0u8; 4 * 32 * 24];
     for (format, strides) in
         [(PixelFormat::Yuyv, [128, 0, 0]), (PixelFormat::Nv12, [64, 64, 0]), (PixelFormat::Rgb24, [192, 0, 0])]
     {
@@ -44,8 +44,7 @@ fn preparing_and_upsampling_allocate_nothing() {
             let target = Target {
                 width: 32,
                 height: 24,
-                mean: [0.5; 3],
-                std: [0.5; 3],
+                fill: [128; 3],
                 resize: Resize::Letterbox,
                 crop: Some([3, 3, 50, 40]),
                 flip_horizontal: true,
@@ -57,11 +56,12 @@ fn preparing_and_upsampling_allocate_nothing() {
             let picture = Picture { format, colour, width: 64, height: 48, planes: [&bytes; 3], strides };
             let before = ALLOCATIONS.load(Ordering::Relaxed);
             assert_ne!(before, 0, "the allocator is not in use");
-            preparer.run(&picture, &mut out).unwrap();
-            preparer.run(&Picture { colour: Colour::FULL_DEFAULT, ..picture }, &mut out).unwrap();
+            preparer.run(&picture, &mut pixels).unwrap();
+            preparer.run(&Picture { colour: Colour::FULL_DEFAULT, ..picture }, &mut pixels).unwrap();
             assert_eq!(ALLOCATIONS.load(Ordering::Relaxed), before, "{isa} {format:?}");
         }
     }
+    let mut out = vec![0f32; 3 * 32 * 24];
     let mut upsampler = Upsampler::new(6, 8, 24, 32).unwrap();
     let (map, mut labels, mut normals) = (vec![0.5f32; 3 * 48], vec![0u8; 768], vec![0i8; 3 * 768]);
     let before = ALLOCATIONS.load(Ordering::Relaxed);

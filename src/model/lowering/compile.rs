@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use milad_kernels::int8::{
-    Add, AveragePool, Conv, ConvSpec, Error, Kernel, Layout, Lookup, MaxPool, Mean, Mix, Multiply, Output,
+    Add, AveragePool, Conv, ConvSpec, Error, ImageTable, Kernel, Layout, Lookup, MaxPool, Mean, Mix, Multiply, Output,
     Quantisation, Resize, Window,
 };
+use milad_kernels::pixel::Normalise;
 
 use super::arena::{self, Lifetime};
 use super::program::{Convolution, Form, Operation, Region, Step, Value, ValueId};
@@ -78,6 +79,8 @@ pub(crate) struct Run {
 pub(crate) enum Action {
     /// Input number … is quantised or copied into its map.
     Enter(usize),
+    /// Input number … is the picture, whose bytes are looked up into its map.
+    Picture(usize, ImageTable),
     /// Input number … is mixed and quantised into its map.
     Mix(usize, Mix),
     /// The map goes out as output number ….
@@ -218,7 +221,8 @@ fn slices(kernel: Kernel, values: &[Value], step: &Step, whole: Layout) -> Resul
 }
 
 /// Compiles `region` for `kernel`.
-pub(crate) fn compile(kernel: Kernel, region: &Region) -> Result<Compiled, Unsuited> {
+pub(crate) fn compile(kernel: Kernel, region: &Region, normalise: &Normalise) -> Result<Compiled, Unsuited> {
+    let selected = kernel;
     let (mut runs, mut weight_bytes) = (vec![], 0);
     let mut entered = vec![false; region.values.len()];
     let fused = fusions(region);
@@ -248,6 +252,13 @@ pub(crate) fn compile(kernel: Kernel, region: &Region) -> Result<Compiled, Unsui
                 *seen = true;
                 match region.inputs.get(number).and_then(|edge| edge.mix.clone()) {
                     _ if port.form == Form::Plane => {}
+                    _ if port.form == Form::Picture => {
+                        let to = region.values.get(port.map).map(|value| value.quantisation);
+                        let to = to.ok_or_else(|| unsuited(Error::Shape("a picture without a value".into())))?;
+                        let table = ImageTable::new(selected, to, |colour, byte| normalise.number(colour, byte));
+                        let action = Action::Picture(number, table.map_err(unsuited)?);
+                        runs.push(edge_run("look up", &port.tensor, action, port.map));
+                    }
                     Some(mix) => runs.push(edge_run("mix", &port.tensor, Action::Mix(number, mix), port.map)),
                     None => runs.push(edge_run("quantise", &port.tensor, Action::Enter(number), port.map)),
                 }

@@ -123,6 +123,10 @@ fn step(region: &Compiled, run: &Run, arena: &mut [u8], incoming: &[Incoming]) -
     }
     match &run.action {
         Action::Enter(number) => enter(map, *incoming.get(*number).ok_or_else(missing)?, &mut output),
+        Action::Picture(number, table) => match *incoming.get(*number).ok_or_else(missing)? {
+            Incoming::Bytes(pixels) => table.run(pixels, &mut output),
+            _ => Err(missing()),
+        },
         Action::Mix(number, mix) => match *incoming.get(*number).ok_or_else(missing)? {
             Incoming::Float(planes) => mix.run(Kernel::selected(), map.quantisation, planes, &mut output),
             _ => Err(missing()),

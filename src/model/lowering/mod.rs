@@ -14,7 +14,7 @@
 //! | `mixtures` | small convolutions in float at a region's edge, done on the way in |
 //! | `program` | values, steps and edges: what a region computes, as plain data |
 //! | `compile`, `arena`, `execute` | a region with packed weights and placed maps, and its run |
-//! | `operator` | the region as a node of the engine's plan |
+//! | `operator`, `picture` | the region as a node of the engine's plan; what networks are fed |
 
 mod arena;
 mod attributes;
@@ -25,6 +25,7 @@ mod execute;
 mod linear;
 mod mixtures;
 pub(crate) mod operator;
+pub(crate) mod picture;
 pub(crate) mod program;
 mod regions;
 mod sandwich;
@@ -36,6 +37,7 @@ mod weights;
 use std::sync::Arc;
 
 use milad_kernels::int8::Kernel;
+use milad_kernels::pixel::Normalise;
 use tract_onnx::pb::GraphProto;
 
 use super::error::BundleError;
@@ -82,22 +84,25 @@ pub(crate) struct Lowered {
 }
 
 impl Lowered {
-    /// As it is: everything in float.
-    pub fn nothing(graph: GraphProto) -> Lowered {
+    /// As it is: everything in float, but for the picture that it is fed.
+    pub fn nothing(mut graph: GraphProto) -> Lowered {
+        picture::feed(&mut graph, &mut []);
         Lowered { graph, regions: vec![], float: vec![] }
     }
 }
 
-/// Lowers `graph`, a part of `network`, for `kernel`.
+/// Lowers `graph`, a part of `network`, for `kernel`. It is fed the prepared picture, whose bytes stand for what `normalise` says.
 pub(crate) fn lower(
     network: &Network,
     graph: GraphProto,
     facts: &Facts,
     kernel: Kernel,
+    normalise: &Normalise,
 ) -> Result<Lowered, BundleError> {
     let found = sandwich::analyse(&graph, facts, kernel).map_err(|refusal| refusal.into_error(network))?;
-    let grouped = regions::group(&graph, &found);
-    let regions = grouped.regions.iter().map(|region| compile::compile(kernel, region).map(Arc::new));
+    let mut grouped = regions::group(&graph, &found);
+    picture::feed(&mut grouped.graph, &mut grouped.regions);
+    let regions = grouped.regions.iter().map(|region| compile::compile(kernel, region, normalise).map(Arc::new));
     let regions = regions.collect::<Result<Vec<_>, _>>().map_err(|unsuited| BundleError::Operator {
         file: network.file.clone(),
         node: unsuited.step,

@@ -126,6 +126,7 @@ fn fact(region: &Compiled, port: &Port) -> TractResult<TypedFact> {
     let shape = [1, port.planes.unwrap_or(layout.channels()), layout.height(), layout.width()];
     Ok(match port.form {
         Form::Float => f32::fact(shape),
+        Form::Picture => u8::fact([layout.height(), layout.width(), 4]),
         Form::Bytes if signed => i8::fact(shape),
         Form::Bytes => u8::fact(shape),
         Form::Plane => u8::fact([layout.bytes()]),
@@ -238,7 +239,7 @@ impl OpState for RegionState {
             let output = Arc::get_mut(output).context("an output is in use")?;
             Ok(match (port.form, output.datum_type()) {
                 (Form::Float, _) => Outgoing::Float(slice_mut(output)?),
-                (Form::Plane, _) => Outgoing::Plane(slice_mut(output)?),
+                (Form::Plane | Form::Picture, _) => Outgoing::Plane(slice_mut(output)?),
                 (Form::Bytes, DatumType::I8) => Outgoing::Signed(slice_mut(output)?),
                 (Form::Bytes, _) => Outgoing::Bytes(slice_mut(output)?),
             })

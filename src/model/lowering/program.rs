@@ -111,6 +111,8 @@ pub(crate) struct Step {
 pub(crate) enum Form {
     /// float32 `[1, C, H, W]`.
     Float,
+    /// The prepared picture, bytes `[H, W, 4]`, of which the value is made.
+    Picture,
     /// The file's own bytes `[1, C, H, W]`.
     Bytes,
     /// A plane as it lies in the arena, handed to another region.

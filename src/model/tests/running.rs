@@ -11,8 +11,8 @@ use super::super::ila::IlaState;
 use super::toy::*;
 
 fn image(seed: usize) -> Image {
-    let numbers: Vec<f32> = (0..96).map(|i| ((i * 29 + seed * 53) % 61) as f32 / 30.0 - 1.0).collect();
-    Image::from(Tensor::from_shape(&[1, 3, 4, 8], &numbers).unwrap())
+    let bytes: Vec<u8> = (0..128).map(|i| ((i * 29 + seed * 53) % 251) as u8).collect();
+    Image::from(Tensor::from_shape(&[4, 8, 4], &bytes).unwrap())
 }
 
 fn networks(toy: &Toy) -> Networks {
@@ -201,7 +201,7 @@ fn a_picture_of_another_size_fails_and_the_next_one_runs() {
     let mut networks = networks(&Toy::new());
     let memory = networks.initial.clone();
     let before = networks.fast.run_all(&image(1), &memory, 0).unwrap();
-    let wrong = Image::from(Tensor::zero::<f32>(&[1, 3, 4, 9]).unwrap());
+    let wrong = Image::from(Tensor::zero::<u8>(&[4, 9, 4]).unwrap());
     assert!(networks.fast.run(&wrong, &memory, 0).is_err());
     let after = networks.fast.run_all(&image(1), &memory, 0).unwrap();
     assert_eq!(before, after);

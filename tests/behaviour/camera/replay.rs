@@ -230,9 +230,11 @@ fn tell() {
             }
             Event::Frame(raw) => {
                 let frame = Frame { sequence: 0, epoch: 0, camera: camera.clone().unwrap(), raw };
-                let mut image = [0.0_f32; 12];
+                let mut image = [0u8; 16];
                 let prepared = prepare.as_mut().map(|prepare| prepare.run(&frame, &mut image));
-                let mean = |channel: usize| image[channel * 4..][..4].iter().sum::<f32>() / 4.0;
+                let mean = |channel: usize| {
+                    image.iter().skip(channel).step_by(4).map(|&byte| f32::from(byte)).sum::<f32>() / (4.0 * 255.0)
+                };
                 let planes = frame.raw.payload.memory_planes().map(|plane| plane.to_vec());
                 let told = json!({
                     "event": "frame", "sequence": frame.raw.driver_sequence,

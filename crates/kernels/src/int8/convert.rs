@@ -234,10 +234,11 @@ fn elements(layout: &Layout, found: usize) -> Result<(), Error> {
     Err(Error::Shape(format!("expected {expected} real numbers for {layout:?}, found {found}")))
 }
 
-/// An RGB image straight into the first layer's input: for each colour a table of 256, which holds mean, standard deviation and
+/// A prepared picture straight into the first layer's input: for each colour a table of 256, which holds mean, standard deviation and
 /// QuantizeLinear at once.
 #[derive(Clone)]
 pub struct ImageTable {
+    kernel: Kernel,
     tables: Box<[[u8; 256]; 3]>,
 }
 
@@ -249,7 +250,11 @@ impl std::fmt::Debug for ImageTable {
 
 impl ImageTable {
     /// `value(colour, byte)` is the real number that the network's input has for a byte of the image.
-    pub fn new(quantisation: Quantisation, value: impl Fn(usize, u8) -> f32) -> Result<ImageTable, Error> {
+    pub fn new(
+        kernel: Kernel,
+        quantisation: Quantisation,
+        value: impl Fn(usize, u8) -> f32,
+    ) -> Result<ImageTable, Error> {
         quantisation.check("scale of the image")?;
         let mut tables = Box::new([[0; 256]; 3]);
         for (colour, table) in tables.iter_mut().enumerate() {
@@ -257,30 +262,71 @@ impl ImageTable {
                 *to = quantisation.quantise(value(colour, byte as u8));
             }
         }
-        Ok(ImageTable { tables })
+        Ok(ImageTable { kernel, tables })
     }
 
-    /// `image` is `[height, width, 3]` of the size of `output`, which has 3 channels; writes the rows of `output`.
+    /// `image` is `[height, width, 4]` of the size of `output`, R, G, B and a byte that means nothing; `output` has 3 channels. Writes the rows of
+    /// `output`.
     pub fn run(&self, image: &[u8], output: &mut PlaneMut) -> Result<(), Error> {
         let layout = *output.layout();
-        if layout.channels() != 3 || image.len() != layout.height() * layout.width() * 3 {
+        let width = layout.width();
+        if layout.channels() != 3 || layout.pixel_stride() != CHANNEL_STEP || image.len() != layout.height() * width * 4
+        {
             return Err(Error::Shape(format!(
-                "image of {} bytes: expected one with 3 channels for {layout:?}",
+                "image of {} bytes: expected one of 4 bytes a pixel and 3 channels for {layout:?}",
                 image.len()
             )));
         }
-        let [red, green, blue] = &*self.tables;
-        let stride = layout.pixel_stride();
         for row in output.rows() {
-            let pixels = image[row * layout.width() * 3..].chunks_exact(3);
-            for (y, x) in output.row_mut(row).chunks_mut(stride).zip(pixels) {
-                if let ([r, g, b, ..], &[from_r, from_g, from_b]) = (y, x) {
-                    *r = red[usize::from(from_r)];
-                    *g = green[usize::from(from_g)];
-                    *b = blue[usize::from(from_b)];
-                }
-            }
+            let (pixels, to) = (&image[row * width * 4..][..width * 4], output.row_mut(row));
+            // The row's last pixel may lack the byte that means nothing.
+            let whole = to.len().min(pixels.len()) / 4 * 4;
+            look_up(self.kernel, &self.tables, &pixels[..whole], &mut to[..whole]);
+            let last = to[whole..].iter_mut().zip(&pixels[whole..]).zip(self.tables.iter());
+            last.for_each(|((to, &byte), table)| *to = table[usize::from(byte)]);
         }
         Ok(())
     }
+}
+
+/// Whole pixels of four bytes; the fourth of what is written means nothing.
+fn look_up(kernel: Kernel, tables: &[[u8; 256]; 3], pixels: &[u8], to: &mut [u8]) {
+    let done = match kernel {
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx512Vnni if std::arch::is_x86_feature_detected!("avx512vbmi") => {
+            // SAFETY: the CPU has it, as was just asked.
+            unsafe { look_up_vbmi(tables, pixels, to) }
+        }
+        _ => 0,
+    };
+    let [red, green, blue] = tables;
+    for (to, &[r, g, b, _]) in to[done..].as_chunks_mut::<4>().0.iter_mut().zip(pixels[done..].as_chunks::<4>().0) {
+        *to = [red[usize::from(r)], green[usize::from(g)], blue[usize::from(b)], 0];
+    }
+}
+
+/// As many whole registers as there are; returns how many bytes that was. Two permutations look a byte up in half a table each, and its highest bit
+/// says which half it is.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+fn look_up_vbmi(tables: &[[u8; 256]; 3], pixels: &[u8], to: &mut [u8]) -> usize {
+    use std::arch::x86_64::*;
+    let (pixels, to) = (pixels.as_chunks::<64>().0, to.as_chunks_mut::<64>().0);
+    for (pixels, to) in pixels.iter().zip(&mut *to) {
+        // SAFETY: arrays of a register's size, and of four of them.
+        unsafe {
+            let bytes = _mm512_loadu_si512(pixels.as_ptr().cast());
+            let upper = _mm512_movepi8_mask(bytes);
+            let mut all = _mm512_setzero_si512();
+            for (colour, table) in tables.iter().enumerate() {
+                let part = |i: usize| _mm512_loadu_si512(table.as_ptr().add(64 * i).cast());
+                let low = _mm512_permutex2var_epi8(part(0), bytes, part(1));
+                let high = _mm512_permutex2var_epi8(part(2), bytes, part(3));
+                let found = _mm512_mask_blend_epi8(upper, low, high);
+                all = _mm512_mask_blend_epi8(0x1111_1111_1111_1111 << colour, all, found);
+            }
+            _mm512_storeu_si512(to.as_mut_ptr().cast(), all);
+        }
+    }
+    64 * pixels.len()
 }

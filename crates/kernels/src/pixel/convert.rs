@@ -8,8 +8,8 @@ use super::{Colour, Matrix, PixelFormat, Range};
 /// others don't count.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Affine {
-    pub matrix: [[f32; 3]; 3],
-    pub offset: [f32; 3],
+    pub matrix: [[f64; 3]; 3],
+    pub offset: [f64; 3],
 }
 
 /// Kr and Kb of a matrix.
@@ -45,7 +45,7 @@ impl Affine {
             PixelFormat::Grey => [black, 0.0, 0.0],
             _ => [black, 128.0, 128.0],
         };
-        let offset = rows.map(|row| -(row[0] * zero[0] + row[1] * zero[1] + row[2] * zero[2]) as f32);
-        Affine { matrix: rows.map(|row| row.map(|v| v as f32)), offset }
+        let offset = rows.map(|row| -(row[0] * zero[0] + row[1] * zero[1] + row[2] * zero[2]));
+        Affine { matrix: rows, offset }
     }
 }

@@ -1,11 +1,14 @@
-//! Camera pixels: the formats, their colour, and their way into a network's input ([`prepare`]).
+//! Camera pixels: the formats, their colour, and their way into a network's input ([`prepare`], [`Normalise`]).
 
+mod across;
 mod convert;
-mod exact;
 mod geometry;
+mod normalise;
 pub mod prepare;
 mod rows;
 mod taps;
+
+pub use normalise::Normalise;
 
 /// How raw pixels lie in memory. Compressed formats are decoded before they come here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,7 +76,7 @@ pub enum Resize {
     Stretch,
     /// Scaled to cover, what sticks out is cut off evenly.
     Crop,
-    /// Scaled to fit, the rest filled with the mean colour (zero after normalisation).
+    /// Scaled to fit, the rest filled with a plain colour.
     Letterbox,
 }
 

@@ -1,8 +1,8 @@
-//! Raw camera pixels → a network's input, in one pass over the picture.
+//! Raw camera pixels → RGB of a network's size, in one pass over the picture. What the network makes of bytes is its own matter.
 //!
 //! **What is computed.** The user's crop is cut out; each component (Y, Cb, Cr, or R, G, B) is resized from its own grid
 //! straight to the output's (anti-aliased triangle filter, half-pixel centres); the matrix and the range make RGB of it;
-//! RGB is **clamped to 0…1 after the resize**; then `(x − mean)/std`. Conversion is affine, so resizing the components
+//! RGB is **clamped after the resize**, and rounded to bytes. Conversion is affine, so resizing the components
 //! first is the same as converting every pixel first and clamping only at the end; it differs from clamping every camera
 //! pixel where codes lie outside the RGB cube, whose excess is then averaged like any other light.
 //!
@@ -10,20 +10,23 @@
 //! vertically, as V4L2 draws its formats, JPEG (JFIF) and Y4M's `C420jpeg` prescribe. MPEG-2's horizontally co-sited
 //! chroma is read the same way: half a luma pixel off at most. Odd sizes have one more chroma sample, half outside.
 //!
-//! **As it is.** RGB of the network's size (turned, flipped or cropped at most) becomes `((x − mean)/std)` rounded once, see `exact`.
+//! **Numbers.** Vertical weights are whole parts of 4096 (of fewer where a picture shrinks to less than an eighth), horizontal ones of 16,384, and add up
+//! to these exactly; between the steps a sample has 7 bits behind the point; RGB is rounded to bytes at the end. So a flat picture stays flat, RGB of the
+//! network's size comes out as it went in, and every CPU gives the same bytes.
 //!
 //! **Order.** Crop (in camera pixels), quarter turns clockwise, flips, resize. All are folded into the taps and into
 //! where a row is written.
 //!
 //! Nothing here allocates after [`Preparer::new`], and nothing panics, whatever a [`Picture`] claims.
 
+use super::across::Across;
 use super::convert::Affine;
-use super::exact::Exact;
 use super::geometry::{Geometry, lay_out};
-use super::rows::{self, Across};
+use super::rows::{self, Down, Whole};
 use super::taps::{Taps, Window};
 use super::{Colour, Picture, PixelFormat, Resize, plane_sizes};
 use crate::cpu::Isa;
+use crate::int8::Kernel;
 
 /// The most pixels a side, of a camera's picture and of a network's input.
 pub const MAX_SIDE: usize = 16_384;
@@ -35,10 +38,8 @@ pub struct Target {
     pub width: usize,
     /// Rows of the network's input.
     pub height: usize,
-    /// Subtracted from R, G, B in 0…1.
-    pub mean: [f64; 3],
-    /// Divides what is left; finite and not zero.
-    pub std: [f64; 3],
+    /// R, G, B where a letterboxed picture does not reach.
+    pub fill: [u8; 3],
     /// How a picture of another shape is fitted.
     pub resize: Resize,
     /// The only part of the picture to look at: left, top, width, height in camera pixels.
@@ -55,22 +56,23 @@ pub struct Target {
 #[derive(Debug, Clone)]
 struct Component {
     plane: usize,
-    /// Its first sample within the used part of the row.
+    /// Its first sample within the used part of the row, and samples from one to the next.
     offset: usize,
-    /// Where it is taken as it is, and what `across` is made of.
-    taps: Taps,
+    step: usize,
     across: Across,
+    /// Its samples alone, with room for what is read in vectors behind them.
+    samples: Vec<i16>,
     /// The resized row.
-    row: Vec<f32>,
+    row: Vec<i16>,
 }
 
 /// One plane of the format and its vertical resize.
 #[derive(Debug, Clone)]
 struct Plane {
-    taps: Taps,
+    down: Down,
     /// The bytes of a row in use: the first, and (as its length) how many, blended.
     first: usize,
-    blended: Vec<f32>,
+    blended: Vec<i16>,
 }
 
 /// Prepares pictures of one format and size for one network; holds all tables and scratch rows.
@@ -82,16 +84,12 @@ pub struct Preparer {
     target: Target,
     geometry: Geometry,
     colour: Colour,
-    affine: Affine,
-    gain: [f32; 3],
-    bias: [f32; 3],
-    /// For pictures that need neither resize nor matrix.
-    exact: Option<Exact>,
+    whole: Whole,
     planes: Vec<Plane>,
     components: Vec<Component>,
     /// A finished row on its way to a column of the output.
-    turned: Vec<f32>,
-    isa: Isa,
+    turned: Vec<u8>,
+    kernel: Kernel,
 }
 
 impl Preparer {
@@ -136,40 +134,33 @@ impl Preparer {
             Taps::new(window, count, reversed)
         };
         let layout = layout(format);
-        let parts: Vec<(&Part, Taps, Vec<f32>)> = layout
-            .iter()
-            .map(|part| {
-                let taps = axis(0, part.half_width, across);
-                let row = vec![0.0; geometry.made[0]];
-                (part, taps, row)
-            })
-            .collect();
+        let kernel = Kernel::of(isa);
+        let parts: Vec<(&Part, Taps)> = layout.iter().map(|part| (part, axis(0, part.half_width, across))).collect();
         let mut planes = Vec::new();
         for plane in 0..plane_sizes(format, width, height).1 {
             let half_height = layout.iter().any(|part| part.plane == plane && part.half_height);
-            let ends = parts.iter().filter(|(part, ..)| part.plane == plane).map(|(part, taps, _)| {
+            let ends = parts.iter().filter(|(part, ..)| part.plane == plane).map(|(part, taps)| {
                 let (first, end) = taps.used();
                 (part.offset + first * part.step, part.offset + (end - 1) * part.step + 1)
             });
             let (first, end) = ends.fold((usize::MAX, 0), |(low, high), (first, end)| (low.min(first), high.max(end)));
-            let blended = vec![0.0; end.saturating_sub(first)];
-            planes.push(Plane { taps: axis(1, half_height, down), first, blended });
+            let blended = vec![0; end.saturating_sub(first)];
+            let down = Down::new(&axis(1, half_height, down), blended.len());
+            planes.push(Plane { down, first, blended });
         }
         let components: Vec<Component> = parts
             .into_iter()
-            .map(|(part, mut taps, row)| {
+            .map(|(part, mut taps)| {
                 // Relative to the first byte in use.
                 let (first, _) = taps.used();
                 let offset = part.offset + first * part.step - planes[part.plane].first;
                 taps.starts.iter_mut().for_each(|start| *start -= first);
-                Component { plane: part.plane, offset, across: Across::new(&taps, part.step, offset), taps, row }
+                let across = Across::new(&taps, kernel);
+                let (samples, row) = (vec![0; across.reads()], vec![0; Across::room(geometry.made[0])]);
+                Component { plane: part.plane, offset, step: part.step, across, samples, row }
             })
             .collect();
-        let gain = target.std.map(|std| (1.0 / std) as f32);
-        let bias = [0, 1, 2].map(|c| (-target.mean[c] / target.std[c]) as f32);
-        let plain = components.iter().all(|c| c.taps.is_plain()) && planes.iter().all(|plane| plane.taps.is_plain());
-        let exact = (plain && format == PixelFormat::Rgb24).then(|| Exact::new(colour, target));
-        let turned = if quarter { vec![0.0; geometry.made[0]] } else { Vec::new() };
+        let turned = if quarter { vec![0; 4 * geometry.made[0]] } else { Vec::new() };
         Ok(Preparer {
             format,
             width,
@@ -177,22 +168,19 @@ impl Preparer {
             target: target.clone(),
             geometry,
             colour,
-            affine: Affine::new(format, colour),
-            gain,
-            bias,
-            exact,
+            whole: Whole::new(&Affine::new(format, colour)),
             planes,
             components,
             turned,
-            isa,
+            kernel,
         })
     }
 
-    /// Fills `out`, planar `[3, height, width]`. The picture's own colour counts, should it differ from that given before.
+    /// Fills `out`, `[height, width, 4]`: R, G, B and a zero. The picture's own colour counts, should it differ from that given before.
     ///
     /// Fails, without touching `out`, when the picture is not of the format and size that this was made for, a plane is
     /// too short for it, or `out` has another length.
-    pub fn run(&mut self, picture: &Picture, out: &mut [f32]) -> Result<(), Mismatch> {
+    pub fn run(&mut self, picture: &Picture, out: &mut [u8]) -> Result<(), Mismatch> {
         if (picture.format, picture.width, picture.height) != (self.format, self.width, self.height) {
             return Err(Mismatch::Picture);
         }
@@ -204,113 +192,67 @@ impl Preparer {
                 return Err(Mismatch::Plane(plane));
             }
         }
-        if out.len() != 3 * self.target.width * self.target.height {
+        if out.len() != 4 * self.target.width * self.target.height {
             return Err(Mismatch::Output);
         }
         if picture.colour != self.colour {
             self.colour = picture.colour;
-            self.affine = Affine::new(self.format, self.colour);
-            if let Some(exact) = &mut self.exact {
-                exact.follow(self.colour, &self.target);
-            }
+            self.whole = Whole::new(&Affine::new(self.format, self.colour));
         }
-        match self.isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::Avx512 if self.isa.available() => {
-                // SAFETY: `available` has just said that this CPU has AVX2 and FMA (AVX-512 includes them on every CPU).
-                unsafe { self.run_avx2(picture, out) }
+        self.fill_around(out);
+        let kernel = self.kernel;
+        for y in 0..self.geometry.made[1] {
+            for (i, plane) in self.planes.iter_mut().enumerate() {
+                let bytes = &picture.planes[i][plane.first..];
+                plane.down.run(kernel, y, bytes, picture.strides[i], &mut plane.blended);
             }
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => self.run_with::<true>(picture, out),
-            _ => self.run_with::<false>(picture, out),
+            for component in &mut self.components {
+                let blended = self.planes[component.plane].blended.get(component.offset..).unwrap_or(&[]);
+                let used = component.across.used().min(component.samples.len());
+                rows::component(kernel, blended, component.step, &mut component.samples[..used]);
+                component.across.run(&component.samples, &mut component.row);
+            }
+            self.write_row(y, out);
         }
         Ok(())
     }
 
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    fn run_avx2(&mut self, picture: &Picture, out: &mut [f32]) {
-        self.run_with::<true>(picture, out);
-    }
-
-    #[inline(always)]
-    fn run_with<const FMA: bool>(&mut self, picture: &Picture, out: &mut [f32]) {
-        self.fill_around(out);
-        for y in 0..self.geometry.made[1] {
-            if self.exact.is_some() {
-                self.write_exact(y, picture, out);
-                continue;
-            }
-            for (i, plane) in self.planes.iter_mut().enumerate() {
-                let (start, weights) = plane.taps.at(y);
-                let bytes = &picture.planes[i][plane.first..];
-                rows::blend::<FMA>(bytes, picture.strides[i], start, weights, &mut plane.blended);
-            }
-            for component in &mut self.components {
-                let blended = &self.planes[component.plane].blended;
-                component.across.run::<FMA>(blended, &mut component.row);
-            }
-            self.write_row::<FMA>(y, out);
-        }
-    }
-
     /// Converts the resized row `y` and writes it where it belongs: a row of `out`, or a column after a quarter turn.
-    #[inline(always)]
-    fn write_row<const FMA: bool>(&mut self, y: usize, out: &mut [f32]) {
-        let (width, size) = (self.target.width, self.target.width * self.target.height);
+    fn write_row(&mut self, y: usize, out: &mut [u8]) {
+        let (width, made) = (self.target.width, self.geometry.made[0]);
         let [left, top, ..] = self.geometry.placed;
         let components = match self.components.as_slice() {
-            [first, second, third] => [&first.row[..], &second.row, &third.row],
+            [first, second, third] => [&first.row[..made], &second.row[..made], &third.row[..made]],
             // Grey: its matrix has zeros for the other two.
-            [first, ..] => [&first.row[..]; 3],
+            [first, ..] => [&first.row[..made]; 3],
             [] => return,
         };
-        for (channel, out) in out.chunks_exact_mut(size).enumerate() {
-            let (gain, bias) = (self.gain[channel], self.bias[channel]);
-            if self.turned.is_empty() {
-                let out = &mut out[(top + y) * width + left..][..components[0].len()];
-                rows::colour::<FMA>(components, &self.affine, channel, gain, bias, out);
-            } else {
-                rows::colour::<FMA>(components, &self.affine, channel, gain, bias, &mut self.turned);
-                let column = out[top * width + left + y..].iter_mut().step_by(width);
-                column.zip(&self.turned).for_each(|(out, value)| *out = *value);
-            }
+        if self.turned.is_empty() {
+            let out = &mut out[4 * ((top + y) * width + left)..][..4 * made];
+            rows::colour(self.kernel, components, &self.whole, out);
+        } else {
+            rows::colour(self.kernel, components, &self.whole, &mut self.turned);
+            let (out, turned) = (out.as_chunks_mut::<4>().0, self.turned.as_chunks::<4>().0);
+            let column = out[top * width + left + y..].iter_mut().step_by(width);
+            column.zip(turned).for_each(|(out, pixel)| *out = *pixel);
         }
     }
 
-    /// [`Preparer::write_row`] for pictures that need no resize.
-    fn write_exact(&mut self, y: usize, picture: &Picture, out: &mut [f32]) {
-        let (width, size) = (self.target.width, self.target.width * self.target.height);
-        let [left, top, ..] = self.geometry.placed;
-        let ([plane], Some(exact)) = (self.planes.as_slice(), &self.exact) else { return };
-        let row = &picture.planes[0][plane.taps.at(y).0 * picture.strides[0] + plane.first..];
-        for ((channel, out), part) in out.chunks_exact_mut(size).enumerate().zip(&self.components) {
-            if self.turned.is_empty() {
-                let out = &mut out[(top + y) * width + left..][..part.taps.starts.len()];
-                exact.colour(channel, row, part.offset, &part.taps.starts, out);
-            } else {
-                exact.colour(channel, row, part.offset, &part.taps.starts, &mut self.turned);
-                let column = out[top * width + left + y..].iter_mut().step_by(width);
-                column.zip(&self.turned).for_each(|(out, value)| *out = *value);
-            }
-        }
-    }
-
-    /// Zeros where a letterboxed picture does not reach.
-    fn fill_around(&self, out: &mut [f32]) {
+    /// Plain colour where a letterboxed picture does not reach.
+    fn fill_around(&self, out: &mut [u8]) {
         let [left, top, shown_width, shown_height] = self.geometry.placed;
         let (width, height) = (self.target.width, self.target.height);
         if (shown_width, shown_height) == (width, height) {
             return;
         }
-        for plane in out.chunks_exact_mut(width * height) {
-            for (y, row) in plane.chunks_exact_mut(width).enumerate() {
-                if y < top || y >= top + shown_height {
-                    row.fill(0.0);
-                } else {
-                    row[..left].fill(0.0);
-                    row[left + shown_width..].fill(0.0);
-                }
+        let [red, green, blue] = self.target.fill;
+        let pixel = [red, green, blue, 0];
+        for (y, row) in out.as_chunks_mut::<4>().0.chunks_exact_mut(width).enumerate() {
+            if y < top || y >= top + shown_height {
+                row.fill(pixel);
+            } else {
+                row[..left].fill(pixel);
+                row[left + shown_width..].fill(pixel);
             }
         }
     }
@@ -323,7 +265,7 @@ pub enum Mismatch {
     Picture,
     /// A plane (by its index) is shorter than its stride and rows say, or its stride shorter than a row.
     Plane(usize),
-    /// The output's length is not 3·width·height.
+    /// The output's length is not 4·width·height.
     Output,
 }
 
@@ -382,12 +324,6 @@ fn check(width: usize, height: usize, target: &Target) -> Result<(), String> {
     }
     if target.rotate > 3 {
         return Err(format!("rotation by {} quarter turns: expected 0 to 3", target.rotate));
-    }
-    if let Some(bad) = target.std.iter().find(|std| !std.is_normal()) {
-        return Err(format!("std {bad}: expected a finite number other than 0"));
-    }
-    if let Some(bad) = target.mean.iter().find(|mean| !mean.is_finite()) {
-        return Err(format!("mean {bad}: expected a finite number"));
     }
     Ok(())
 }

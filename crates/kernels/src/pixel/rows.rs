@@ -1,145 +1,157 @@
-//! The inner loops of preparation: bytes to a blended row, a blended row to output samples, samples to normalised RGB.
+//! The inner loops of preparation: bytes to a blended row, resized components to RGB. Plain Rust that the compiler turns into vectors.
 //!
-//! Each is plain Rust that the compiler turns into vectors; `FMA` says whether the caller was compiled for a CPU that
-//! multiplies and adds in one instruction (elsewhere `mul_add` would be a slow library call). Nothing that multiplies is a closure:
-//! a closure that is not inlined is compiled for any CPU, and makes those calls (link-time optimisation did that: thirty times the time).
+//! Samples are whole numbers, 128 a code, all the way; every CPU computes the same ones.
 
 use super::convert::Affine;
 use super::taps::Taps;
+use crate::int8::Kernel;
+use crate::int8::versions::versions;
 
-/// Bytes that [`blend`] takes at once: four AVX2 or eight NEON registers of f32.
-const BLOCK: usize = 32;
+/// What a blended or resized sample holds of a code.
+pub(super) const SAMPLE: i32 = 128;
 
-#[inline(always)]
-fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
-    if FMA { a.mul_add(b, c) } else { a * b + c }
-}
+/// Rows that are added up in one pass.
+const ROWS: usize = 4;
 
-/// Samples `x` and on of [`blend`]'s row.
-#[inline(always)]
-fn block<const FMA: bool>(
-    plane: &[u8],
-    stride: usize,
-    start: usize,
-    weights: &[f32],
-    x: usize,
-    out: &mut [f32; BLOCK],
-) {
-    let mut sum = [0f32; BLOCK];
-    for (k, &weight) in weights.iter().enumerate() {
-        let bytes = &plane[(start + k) * stride + x..][..BLOCK];
-        for (sum, &byte) in sum.iter_mut().zip(bytes) {
-            *sum = multiply_add::<FMA>(weight, byte as f32, *sum);
-        }
-    }
-    *out = sum;
-}
-
-/// `row[x] = Σ weights[k] · plane[(start + k)·stride + x]`: the vertical part of the resize, blind to how a row is packed.
-///
-/// `plane` begins at the first byte wanted of its first row; `row.len()` bytes are taken of each.
-#[inline(always)]
-pub(super) fn blend<const FMA: bool>(plane: &[u8], stride: usize, start: usize, weights: &[f32], row: &mut [f32]) {
-    let len = row.len();
-    let (blocks, tail) = row.as_chunks_mut::<BLOCK>();
-    for (i, out) in blocks.iter_mut().enumerate() {
-        block::<FMA>(plane, stride, start, weights, i * BLOCK, out);
-    }
-    let done = len - tail.len();
-    if tail.is_empty() {
-        return;
-    }
-    if len >= BLOCK {
-        // The last block once more, shifted to end with the row.
-        let mut last = [0f32; BLOCK];
-        block::<FMA>(plane, stride, start, weights, len - BLOCK, &mut last);
-        tail.copy_from_slice(&last[BLOCK - tail.len()..]);
-        return;
-    }
-    tail.fill(0.0);
-    for (k, &weight) in weights.iter().enumerate() {
-        let bytes = &plane[(start + k) * stride + done..][..tail.len()];
-        for (sum, &byte) in tail.iter_mut().zip(bytes) {
-            *sum = multiply_add::<FMA>(weight, byte as f32, *sum);
-        }
-    }
-}
-
-/// A horizontal resize: taps whose weights fill up whole vectors of four.
+/// A vertical resize: by output row its source rows, and how much it takes of each in two parts of 16 bits: 256ths, and what these lack, in
+/// parts of 256·2^[`Down::fine`]. Vectors multiply and add 16 bits as fast as it gets, and neither sum can leave them.
 #[derive(Debug, Clone)]
-pub(super) struct Across {
-    /// Samples from one of this component to its next in a blended row, and its first.
-    step: usize,
-    offset: usize,
-    /// By output sample: its first source sample.
-    starts: Vec<usize>,
-    /// Vectors of weights an output sample.
-    quads: usize,
-    /// `[output sample][quads][4]`; zeros fill up.
-    weights: Vec<f32>,
-    /// This component's samples alone, with zeros behind them.
-    samples: Vec<f32>,
+pub(super) struct Down {
+    rows: Vec<DownRow>,
+    fine: u32,
+    /// Sums of the passes before the last one.
+    coarse_sums: Vec<u16>,
+    fine_sums: Vec<u16>,
 }
 
-impl Across {
-    pub fn new(taps: &Taps, step: usize, offset: usize) -> Across {
-        let quads = taps.size.div_ceil(4);
-        let mut weights = vec![0.0; taps.starts.len() * 4 * quads];
-        for (padded, exact) in weights.chunks_exact_mut(4 * quads).zip(taps.weights.chunks_exact(taps.size)) {
-            padded[..taps.size].copy_from_slice(exact);
-        }
-        let last = taps.starts.iter().max().copied().unwrap_or(0);
-        let samples = vec![0.0; last + 4 * quads];
-        Across { step, offset, starts: taps.starts.clone(), quads, weights, samples }
+#[derive(Debug, Clone)]
+struct DownRow {
+    start: usize,
+    coarse: Vec<u16>,
+    fine: Vec<u16>,
+}
+
+impl Down {
+    /// For rows of up to `width` bytes.
+    pub fn new(taps: &Taps, width: usize) -> Down {
+        // Of the fine sum 255 · taps · (2ᶠ − 1) must fit: 4 bits to a scale of 8, fewer for more.
+        let fine = (0..=4).rev().find(|fine| taps.size * ((1 << fine) - 1) <= 257).unwrap_or(0);
+        let row = |i: usize| {
+            let parts = taps.parts(i, 256 << fine);
+            let used = |part: &u16| *part > 0;
+            let first = parts.iter().position(used).unwrap_or(0);
+            let end = parts.iter().rposition(used).map_or(1, |last| last + 1);
+            let parts = &parts[first..end];
+            DownRow {
+                start: taps.starts[i] + first,
+                coarse: parts.iter().map(|part| part >> fine).collect(),
+                fine: parts.iter().map(|part| part & ((1 << fine) - 1)).collect(),
+            }
+        };
+        let rows = (0..taps.starts.len()).map(row).collect();
+        Down { rows, fine, coarse_sums: vec![0; width], fine_sums: vec![0; width] }
     }
 
-    /// `out[i] = Σ weights[i][k] · row[offset + (starts[i] + k)·step]`, each fourth product in a sum of its own.
-    #[inline(always)]
-    pub fn run<const FMA: bool>(&mut self, row: &[f32], out: &mut [f32]) {
-        let row = row.get(self.offset..).unwrap_or(&[]);
-        match self.step {
-            1 => pick::<1>(row, &mut self.samples),
-            2 => pick::<2>(row, &mut self.samples),
-            3 => pick::<3>(row, &mut self.samples),
-            4 => pick::<4>(row, &mut self.samples),
-            step => self.samples.iter_mut().zip(row.iter().step_by(step)).for_each(|(to, from)| *to = *from),
-        }
-        match self.quads {
-            1 => self.dots::<FMA, 1>(out),
-            2 => self.dots::<FMA, 2>(out),
-            3 => self.dots::<FMA, 3>(out),
-            4 => self.dots::<FMA, 4>(out),
-            quads => {
-                let weights = self.weights.chunks_exact(4 * quads);
-                for ((value, &start), weights) in out.iter_mut().zip(&self.starts).zip(weights) {
-                    let samples = self.samples[start..].as_chunks::<4>().0.iter();
-                    let mut sums = [0.0; 4];
-                    for (samples, weights) in samples.zip(weights.as_chunks::<4>().0) {
-                        sums = add::<FMA>(sums, samples, weights);
-                    }
-                    *value = total(sums);
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn dots<const FMA: bool, const QUADS: usize>(&self, out: &mut [f32]) {
-        let weights = self.weights.as_chunks::<4>().0.as_chunks::<QUADS>().0;
-        for ((value, &start), weights) in out.iter_mut().zip(&self.starts).zip(weights) {
-            let Some(samples) = self.samples.get(start..start + 4 * QUADS) else { continue };
-            let mut sums = [0.0; 4];
-            for (samples, weights) in samples.as_chunks::<4>().0.iter().zip(weights) {
-                sums = add::<FMA>(sums, samples, weights);
-            }
-            *value = total(sums);
-        }
+    /// Output row `y` of a plane, blind to how a row is packed. `plane` begins at the first byte wanted of its first row; `out.len()` bytes are
+    /// taken of each.
+    pub fn run(&mut self, kernel: Kernel, y: usize, plane: &[u8], stride: usize, out: &mut [i16]) {
+        let Down { rows, fine, coarse_sums, fine_sums } = self;
+        let Some(row) = rows.get(y) else { return };
+        down(kernel, row, *fine, plane, stride, coarse_sums, fine_sums, out);
     }
 }
 
-/// Every STEP-th sample.
+versions! {
+    /// See [`Down::run`].
+    fn down(
+        row: &DownRow,
+        fine: u32,
+        plane: &[u8],
+        stride: usize,
+        coarse_sums: &mut [u16],
+        fine_sums: &mut [u16],
+        out: &mut [i16],
+    ) {
+        let count = row.coarse.len();
+        for first in (0..count).step_by(ROWS) {
+            let pass = Pass {
+                rows: std::array::from_fn(|k| {
+                    let at = row.start + (first + k).min(count - 1);
+                    &plane[at * stride..][..out.len()]
+                }),
+                coarse: std::array::from_fn(|k| row.coarse.get(first + k).copied().unwrap_or(0)),
+                fine: std::array::from_fn(|k| row.fine.get(first + k).copied().unwrap_or(0)),
+            };
+            let (coarse_sums, fine_sums) = (&mut coarse_sums[..out.len()], &mut fine_sums[..out.len()]);
+            match (first == 0, first + ROWS >= count) {
+                (true, true) if count == 1 => pass.run::<1, true, true>(fine, coarse_sums, fine_sums, out),
+                (true, true) if count == 2 => pass.run::<2, true, true>(fine, coarse_sums, fine_sums, out),
+                (true, true) => pass.run::<ROWS, true, true>(fine, coarse_sums, fine_sums, out),
+                (true, false) => pass.run::<ROWS, true, false>(fine, coarse_sums, fine_sums, out),
+                (false, true) => pass.run::<ROWS, false, true>(fine, coarse_sums, fine_sums, out),
+                (false, false) => pass.run::<ROWS, false, false>(fine, coarse_sums, fine_sums, out),
+            }
+        }
+    }
+}
+
+/// Up to [`ROWS`] rows and their weights; those that are too many have no weight.
+struct Pass<'a> {
+    rows: [&'a [u8]; ROWS],
+    coarse: [u16; ROWS],
+    fine: [u16; ROWS],
+}
+
+impl Pass<'_> {
+    #[inline(always)]
+    fn run<const COUNT: usize, const FIRST: bool, const LAST: bool>(
+        &self,
+        fine: u32,
+        coarse_sums: &mut [u16],
+        fine_sums: &mut [u16],
+        out: &mut [i16],
+    ) {
+        let [a, b, c, d] = self.rows;
+        let bytes = a.iter().zip(b).zip(c).zip(d);
+        let half = (1u16 << fine) >> 1;
+        for ((((((a, b), c), d), coarse_sum), fine_sum), out) in bytes.zip(coarse_sums).zip(fine_sums).zip(out) {
+            let bytes = [a, b, c, d].map(|byte| u16::from(*byte));
+            let (mut coarse, mut lesser) = if FIRST { (0, 0) } else { (*coarse_sum, *fine_sum) };
+            for k in 0..COUNT {
+                coarse = bytes[k].wrapping_mul(self.coarse[k]).wrapping_add(coarse);
+                lesser = bytes[k].wrapping_mul(self.fine[k]).wrapping_add(lesser);
+            }
+            if LAST {
+                // 256 a code, at most 255 codes; and halved, rounded.
+                let sum = coarse.wrapping_add(lesser.wrapping_add(half) >> fine);
+                *out = ((sum >> 1) + (sum & 1)) as i16;
+            } else {
+                (*coarse_sum, *fine_sum) = (coarse, lesser);
+            }
+        }
+    }
+}
+
+versions! {
+    /// Every `step`-th sample from the first on.
+    fn pick(row: &[i16], step: usize, samples: &mut [i16]) {
+        match step {
+            1 => samples.iter_mut().zip(row).for_each(|(to, from)| *to = *from),
+            2 => pick_every::<2>(row, samples),
+            3 => pick_every::<3>(row, samples),
+            4 => pick_every::<4>(row, samples),
+            _ => samples.iter_mut().zip(row.iter().step_by(step)).for_each(|(to, from)| *to = *from),
+        }
+    }
+}
+
+/// The samples of one component alone: see [`pick`].
+pub(super) fn component(kernel: Kernel, row: &[i16], step: usize, samples: &mut [i16]) {
+    pick(kernel, row, step, samples);
+}
+
 #[inline(always)]
-fn pick<const STEP: usize>(row: &[f32], samples: &mut [f32]) {
+fn pick_every<const STEP: usize>(row: &[i16], samples: &mut [i16]) {
     let (groups, rest) = row.as_chunks::<STEP>();
     let (whole, last) = samples.split_at_mut(groups.len().min(samples.len()));
     whole.iter_mut().zip(groups).for_each(|(to, group)| *to = group[0]);
@@ -148,36 +160,45 @@ fn pick<const STEP: usize>(row: &[f32], samples: &mut [f32]) {
     }
 }
 
-#[inline(always)]
-fn add<const FMA: bool>(mut sums: [f32; 4], samples: &[f32; 4], weights: &[f32; 4]) -> [f32; 4] {
-    for ((sum, &sample), &weight) in sums.iter_mut().zip(samples).zip(weights) {
-        *sum = multiply_add::<FMA>(weight, sample, *sum);
-    }
-    sums
+/// `2¹³` times the matrix from samples to RGB in 0…255, and half of what is shifted away with the offset.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Whole {
+    matrix: [[i32; 3]; 3],
+    offset: [i32; 3],
 }
 
-#[inline(always)]
-fn total([a, b, c, d]: [f32; 4]) -> f32 {
-    (a + b) + (c + d)
+/// Bits behind the point of a matrix' numbers, and of their products with samples.
+const MATRIX_BITS: u32 = 13;
+const PRODUCT_BITS: u32 = MATRIX_BITS + SAMPLE.trailing_zeros();
+
+impl Whole {
+    /// Coefficients are below 2.2 and samples below 2¹⁵: no sum of three products and an offset leaves 32 bits.
+    pub fn new(affine: &Affine) -> Whole {
+        let round = |number: f64, bits: u32| (number * f64::from(1u32 << bits)).round() as i32;
+        let matrix = affine.matrix.map(|row| row.map(|number| round(number * 255.0, MATRIX_BITS)));
+        let offset = affine.offset.map(|number| round(number * 255.0, PRODUCT_BITS) + (1 << (PRODUCT_BITS - 1)));
+        Whole { matrix, offset }
+    }
 }
 
-/// One colour of a row: the matrix' row, clamped to 0…1, then normalised: `(x − mean)/std` as `x·gain + bias`.
-#[inline(always)]
-pub(super) fn colour<const FMA: bool>(
-    components: [&[f32]; 3],
-    affine: &Affine,
-    channel: usize,
-    gain: f32,
-    bias: f32,
-    out: &mut [f32],
-) {
-    let [m0, m1, m2] = affine.matrix[channel];
-    let offset = affine.offset[channel];
-    let [first, second, third] = components;
-    for (((out, &a), &b), &c) in out.iter_mut().zip(first).zip(second).zip(third) {
-        let sum = multiply_add::<FMA>(m0, a, offset);
-        let sum = multiply_add::<FMA>(m1, b, sum);
-        let value = multiply_add::<FMA>(m2, c, sum).clamp(0.0, 1.0);
-        *out = multiply_add::<FMA>(value, gain, bias);
+versions! {
+    /// A row's pixels: `R G B 0`, rounded and clamped.
+    fn colour_row(components: [&[i16]; 3], whole: &Whole, out: &mut [u8]) {
+        let [r, g, b] = whole.matrix;
+        let offset = whole.offset;
+        let [first, second, third] = components;
+        for (((out, &x), &y), &z) in out.as_chunks_mut::<4>().0.iter_mut().zip(first).zip(second).zip(third) {
+            let (x, y, z) = (i32::from(x), i32::from(y), i32::from(z));
+            let code = |[a, b, c]: [i32; 3], offset: i32| {
+                let sum = a.wrapping_mul(x).wrapping_add(b.wrapping_mul(y)).wrapping_add(c.wrapping_mul(z)).wrapping_add(offset);
+                (sum >> PRODUCT_BITS).clamp(0, 255) as u32
+            };
+            *out = (code(r, offset[0]) | code(g, offset[1]) << 8 | code(b, offset[2]) << 16).to_le_bytes();
+        }
     }
+}
+
+/// See [`colour_row`].
+pub(super) fn colour(kernel: Kernel, components: [&[i16]; 3], whole: &Whole, out: &mut [u8]) {
+    colour_row(kernel, components, whole, out);
 }

@@ -22,7 +22,7 @@ pub(super) struct Taps {
     /// By output sample: its first source sample.
     pub starts: Vec<usize>,
     /// `[output sample][size]`.
-    pub weights: Vec<f32>,
+    pub weights: Vec<f64>,
 }
 
 impl Taps {
@@ -60,16 +60,11 @@ impl Taps {
             // Moved back where padding with zero weights would read past the last sample.
             let start = low.min((end - first).max(size) + first - size);
             for (weight, exact) in weights[low - start..].iter_mut().zip(exact) {
-                *weight = exact as f32;
+                *weight = exact;
             }
             taps.starts.push(start);
         }
         taps
-    }
-
-    /// Whether each output sample is one source sample as it is.
-    pub fn is_plain(&self) -> bool {
-        self.size == 1 && self.weights.iter().all(|&weight| weight == 1.0)
     }
 
     /// The source samples in use, `first..end`.
@@ -79,18 +74,17 @@ impl Taps {
         (first, last + self.size)
     }
 
-    /// The weights of output sample `i` and the source sample that the first belongs to, without the padding.
-    #[inline(always)]
-    pub fn at(&self, i: usize) -> (usize, &[f32]) {
-        let mut start = self.starts[i];
-        let mut weights = &self.weights[i * self.size..][..self.size];
-        while let [0.0, rest @ ..] = weights {
-            (start, weights) = (start + 1, rest);
-        }
-        while let [rest @ .., 0.0] = weights {
-            weights = rest;
-        }
-        (start, weights)
+    /// The weights of output sample `i` in parts of `whole`, which they add up to exactly: each rounded down, and what is missing given to those that
+    /// lost most, the first of equals.
+    pub fn parts(&self, i: usize, whole: u16) -> Vec<u16> {
+        let exact: Vec<f64> =
+            self.weights[i * self.size..][..self.size].iter().map(|weight| weight * f64::from(whole)).collect();
+        let mut parts: Vec<u16> = exact.iter().map(|exact| exact.floor() as u16).collect();
+        let mut order: Vec<usize> = (0..self.size).collect();
+        order.sort_by(|&a, &b| (exact[b] - exact[b].floor()).total_cmp(&(exact[a] - exact[a].floor())));
+        let missing = usize::from(whole).saturating_sub(parts.iter().map(|&part| usize::from(part)).sum());
+        order.iter().take(missing).for_each(|&at| parts[at] += 1);
+        parts
     }
 }
 
@@ -98,7 +92,7 @@ impl Taps {
 mod tests {
     use super::*;
 
-    fn dense(window: Window, count: usize) -> Vec<Vec<f32>> {
+    fn dense(window: Window, count: usize) -> Vec<Vec<f64>> {
         let taps = Taps::new(window, count, false);
         (0..count)
             .map(|i| {
@@ -124,12 +118,24 @@ mod tests {
     }
 
     #[test]
+    fn parts_add_up_and_are_next_to_what_they_stand_for() {
+        let taps = Taps::new(Window { origin: 0.0, span: 480.0, first: 0, end: 480 }, 128, false);
+        for (i, whole) in (0..128).flat_map(|i| [(i, 4096), (i, 16_384)]) {
+            let parts = taps.parts(i, whole);
+            assert_eq!(parts.iter().map(|&part| u32::from(part)).sum::<u32>(), u32::from(whole));
+            for (part, weight) in parts.iter().zip(&taps.weights[i * taps.size..]) {
+                assert!((f64::from(*part) - weight * f64::from(whole)).abs() < 1.0);
+            }
+        }
+    }
+
+    #[test]
     fn weights_sum_to_one_for_all_kinds_of_windows() {
         for (span, first, end, count) in
             [(7.0, 0, 7, 3), (3.0, 0, 3, 11), (0.5, 2, 4, 4), (1000.0, 0, 1000, 1), (0.6, 0, 1, 5)]
         {
             for row in dense(Window { origin: first as f64, span, first, end }, count) {
-                assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+                assert!((row.iter().sum::<f64>() - 1.0).abs() < 1e-12);
             }
         }
     }

@@ -76,13 +76,21 @@ fn an_image_becomes_codes_through_its_tables() {
     let quantisation = Quantisation::new(0.02, 100).unwrap();
     let value =
         |colour: usize, byte: u8| (f32::from(byte) / 255.0 - [0.4, 0.5, 0.6][colour]) / [0.2, 0.3, 0.25][colour];
-    let table = ImageTable::new(quantisation, value).unwrap();
-    let (height, width) = (5, 9);
-    let image: Vec<u8> = (0..height * width * 3).map(|i| (i * 29) as u8).collect();
-    let expected = |channel: usize, row: usize, column: usize| {
-        quantisation.quantise(value(channel, image[(row * width + column) * 3 + channel]))
+    let image = |height: usize, width: usize| -> Vec<u8> {
+        (0..height * width * 4).map(|i| (i * 29 + i / 256) as u8).collect()
     };
-    check("image", Layout::new(height, width, 3, 1).unwrap(), expected, |part| table.run(&image, part).unwrap());
+    for (kernel, (height, width)) in
+        kernels().flat_map(|kernel| [(5, 9), (3, 16), (4, 77), (2, 1)].map(|size| (kernel, size)))
+    {
+        let (table, image) = (ImageTable::new(kernel, quantisation, value).unwrap(), image(height, width));
+        let expected = |channel: usize, row: usize, column: usize| {
+            quantisation.quantise(value(channel, image[(row * width + column) * 4 + channel]))
+        };
+        check("image", Layout::new(height, width, 3, 1).unwrap(), expected, |part| table.run(&image, part).unwrap());
+    }
+    let (height, width) = (5, 9);
+    let (table, image) =
+        (ImageTable::new(kernels().next().unwrap(), quantisation, value).unwrap(), image(height, width));
     let mut bytes = vec![0; 1 << 12];
     let four = Layout::new(height, width, 4, 1).unwrap();
     assert!(table.run(&image, &mut milad_kernels::int8::PlaneMut::new(four, &mut bytes).unwrap()).is_err());
