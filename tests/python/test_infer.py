@@ -180,4 +180,5 @@ def test_pictures_are_resized_by_the_rule(infer, tmp_path, size, resize):
     for number, picture in enumerate(clip):
         expected = oracle.image(resized(picture, height, width, resize, oracle.toml["input"]["mean"]))
         found = np.load(out / f"{number:06}.fast.task.seen.npy")
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+        # Pictures are rounded to bytes: half of one, and a little for weights that are whole numbers.
+        np.testing.assert_allclose(found, expected, atol=0.75 / 255 / min(oracle.toml["input"]["std"]))

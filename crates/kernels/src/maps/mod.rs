@@ -350,20 +350,19 @@ fn direct_cells<const SIZE: usize>(
     let halves = cells.halves();
     for (words, fractions) in [&mut lanes.words, &mut lanes.more].into_iter().zip(halves).take(SIZE.div_ceil(4)) {
         let [words_x, words_y, words_z] = words;
-        for words in [&mut *words_x, words_y, words_z] {
-            words.fill(0);
-        }
-        for (place, fraction) in fractions[..SIZE.min(4)].iter().enumerate() {
-            let words = words_x.iter_mut().zip(words_y.iter_mut()).zip(words_z.iter_mut());
-            let left = x.0.iter().zip(y.0).zip(z.0);
-            let right = x.1.iter().zip(y.1).zip(z.1);
-            for ((((x, y), z), ((x0, y0), z0)), ((x1, y1), z1)) in words.zip(left).zip(right) {
-                let of = |left: f32, right: f32| left + (right - left) * fraction;
-                let unit = unit(of(*x0, *x1), of(*y0, *y1), of(*z0, *z1));
-                for (word, part) in [x, y, z].into_iter().zip(unit) {
+        let words = words_x.iter_mut().zip(words_y.iter_mut()).zip(words_z.iter_mut());
+        let left = x.0.iter().zip(y.0).zip(z.0);
+        let right = x.1.iter().zip(y.1).zip(z.1);
+        for ((((word_x, word_y), word_z), ((x0, y0), z0)), ((x1, y1), z1)) in words.zip(left).zip(right) {
+            let (x, y, z) = (x1 - x0, y1 - y0, z1 - z0);
+            let mut cell = [0u32; 3];
+            for (place, fraction) in fractions[..SIZE.min(4)].iter().enumerate() {
+                let unit = unit(x0 + x * fraction, y0 + y * fraction, z0 + z * fraction);
+                for (word, part) in cell.iter_mut().zip(unit) {
                     *word |= u32::from(part as u8) << (8 * place);
                 }
             }
+            [*word_x, *word_y, *word_z] = cell;
         }
     }
     for ((words, more), out) in lanes.words.iter().zip(&lanes.more).zip([out_x, out_y, out_z]) {

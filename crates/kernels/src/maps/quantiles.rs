@@ -9,6 +9,8 @@ use crate::int8::versions::versions;
 /// Bins of finite numbers; one more is for the others.
 const BINS: usize = 2048;
 const INFINITE: u32 = f32::INFINITY.to_bits();
+/// Bins whose values are added up to look for a rank.
+const GROUP: usize = 32;
 /// Values whose bins are found together, and those that are looked at together for wanted ones.
 const AT_ONCE: usize = 512;
 const TOGETHER: usize = 64;
@@ -54,16 +56,24 @@ impl Quantiles {
             first.iter_mut().zip(counts).for_each(|(sum, count)| *sum += *count);
         }
         let finite = &first[..BINS];
-        let all: usize = finite.iter().map(|&count| count as usize).sum();
+        // A group of bins first, then the bin in it.
+        let (groups, _) = finite.as_chunks::<GROUP>();
+        let mut sums = [0usize; BINS / GROUP];
+        for (sum, group) in sums.iter_mut().zip(groups) {
+            *sum = group.iter().sum::<u32>() as usize;
+        }
+        let all: usize = sums.iter().sum();
         // Each quantile's bin, and its rank within.
         let bins = wanted.map(|q| {
             let mut rank = (all.saturating_sub(1) as f64 * q) as usize;
-            let bin = finite.iter().position(|&count| {
-                let here = rank < count as usize;
-                rank -= if here { 0 } else { count as usize };
+            let mut here = |&count: &usize| {
+                let here = rank < count;
+                rank -= if here { 0 } else { count };
                 here
-            });
-            (bin.unwrap_or(0) as u32, rank)
+            };
+            let group = sums.iter().position(&mut here).unwrap_or(0);
+            let bin = groups[group].iter().position(|&count| here(&(count as usize))).unwrap_or(0);
+            ((group * GROUP + bin) as u32, rank)
         });
         self.picked.iter_mut().for_each(Vec::clear);
         pick(kernel, values, scale, bins.map(|(bin, _)| bin), &mut self.picked);
