@@ -116,7 +116,7 @@ impl Blocks {
                 return None;
             }
             blocks.bases.push(base);
-            for pair in 0..pairs {
+            for pair in 0..blocks.pairs {
                 let (mut places, mut parts) = ([0; 2 * BLOCK], [0; 2 * BLOCK]);
                 for (i, (&start, weights)) in starts.iter().zip(weights.chunks_exact(size)).enumerate() {
                     for half in 0..2 {
