@@ -104,6 +104,7 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "three arrays side by side, the first COUNT of each")]
     fn run<const COUNT: usize, const FIRST: bool, const LAST: bool>(
         &self,
         fine: u32,
