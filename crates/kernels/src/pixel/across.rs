@@ -74,6 +74,7 @@ impl Across {
     }
 
     /// `samples` are [`Across::reads`], `out` is as long as [`Across::room`] says.
+    #[allow(unused_unsafe, reason = "32-bit ARM has the plain way alone")]
     pub fn run(&self, samples: &[i16], out: &mut [i16]) {
         assert!(samples.len() >= self.reads() && out.len() == self.starts.len());
         // SAFETY: no start lies behind `used`, and a base at none of its block's starts: what is read from there ends within `reads`, which the
