@@ -23,7 +23,7 @@ use super::shared::{Delivery, Ring};
 const SECOND_NS: u64 = 1_000_000_000;
 /// Requests of one client that are looked at before others have their turn.
 const REQUESTS: usize = 8;
-/// How long the requests of a client wait that sends wrong ones faster than it is told so.
+/// How long the requests of a client wait that sends more than it may.
 const PAUSE_NS: u64 = 10_000_000;
 
 /// What clients may take.
@@ -41,6 +41,8 @@ pub struct Limits {
     pub request_bytes: usize,
     /// Error messages at once; then one a second.
     pub errors: u32,
+    /// Requests at once; then one every 10 ms.
+    pub requests: u32,
 }
 
 impl Limits {
@@ -57,6 +59,7 @@ impl Default for Limits {
             grace_ns: SECOND_NS,
             request_bytes: 4096,
             errors: 10,
+            requests: 100,
         }
     }
 }
@@ -64,6 +67,30 @@ impl Default for Limits {
 /// The connection is over.
 #[derive(Debug)]
 pub struct Gone;
+
+/// So many at once, and one more after each `every_ns`.
+#[derive(Debug)]
+struct Allowance {
+    left: u32,
+    most: u32,
+    every_ns: u64,
+    topped_up: u64,
+}
+
+impl Allowance {
+    fn new(most: u32, every_ns: u64, now_ns: u64) -> Allowance {
+        Allowance { left: most, most, every_ns, topped_up: now_ns }
+    }
+
+    /// Takes one, if there is one.
+    fn take(&mut self, now_ns: u64) -> bool {
+        let gained = now_ns.saturating_sub(self.topped_up) / self.every_ns;
+        self.topped_up = self.topped_up.saturating_add(gained.saturating_mul(self.every_ns));
+        let left = u64::from(self.left).saturating_add(gained).min(u64::from(self.most)) as u32;
+        self.left = left.saturating_sub(1);
+        left > 0
+    }
+}
 
 /// A message that waits, or that is being sent.
 #[derive(Debug, Clone)]
@@ -89,7 +116,7 @@ pub struct Client {
     sent: usize,
     /// The own part of `current`; empty: it has none, its line is one that others get, too.
     tail: Vec<u8>,
-    /// The socket took no more: there is no use in trying before it tells.
+    /// The socket took no more: no use in trying at once again.
     blocked: bool,
     waiting: VecDeque<Outgoing>,
     /// Messages lost since the last result that was sent.
@@ -98,8 +125,10 @@ pub struct Client {
     /// When a client that is being disconnected is cut off.
     closing: Option<u64>,
     output_over: bool,
-    /// Error messages that it may still get, and when that was last topped up.
-    errors: (u32, u64),
+    /// Error messages that it may get.
+    errors: Allowance,
+    /// Requests that it may make; any number of blank lines in a row are one.
+    requests: Allowance,
     /// Until then its requests wait.
     paused_until: u64,
     subscribed: Subscribe,
@@ -128,7 +157,8 @@ impl Client {
             full_since: None,
             closing: None,
             output_over: false,
-            errors: (limits.errors, now_ns),
+            errors: Allowance::new(limits.errors, SECOND_NS, now_ns),
+            requests: Allowance::new(limits.requests, PAUSE_NS, now_ns),
             paused_until: 0,
             subscribed: Subscribe::default(),
             tasks: 0,
@@ -173,7 +203,8 @@ impl Client {
         self.has_output() && !self.blocked
     }
 
-    /// The socket takes something again.
+    /// The socket may take something again. It tells only once three quarters of it are free, which takes a client that reads slowly
+    /// but steadily for longer than it is waited for: so it is asked, too.
     pub fn unblock(&mut self) {
         self.blocked = false;
     }
@@ -277,6 +308,7 @@ impl Client {
         if self.closing.is_none() {
             self.waiting.clear();
             self.waiting.push_back(Outgoing::Line(encode(last)));
+            self.unblock();
             self.closing = Some(now_ns.saturating_add(self.limits.grace_ns));
             self.full_since = None;
         }
@@ -417,7 +449,7 @@ impl Client {
     }
 
     /// Whether a complete line waits for its answer.
-    fn has_request(&self) -> bool {
+    pub fn has_request(&self) -> bool {
         self.input.contains(&b'\n')
     }
 
@@ -438,34 +470,34 @@ impl Client {
                 self.input = Vec::new();
                 return true;
             };
+            if !self.requests.take(now_ns) {
+                self.paused_until = now_ns.saturating_add(PAUSE_NS);
+                return false;
+            }
             let line = self.input.get(..end).unwrap_or_default();
-            let answer = if line.trim_ascii().is_empty() { None } else { Some(request::parse(line, hello)) };
+            if line.trim_ascii().is_empty() {
+                let blank = self.input.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(self.input.len());
+                let end = self.input.iter().take(blank).rposition(|byte| *byte == b'\n').unwrap_or(end);
+                self.input.drain(..=end);
+                continue;
+            }
+            let answer = request::parse(line, hello);
             self.input.drain(..=end);
             match answer {
-                None => {}
-                Some(Ok(subscribe)) => {
+                Ok(subscribe) => {
                     self.subscribed = subscribe;
                     self.skip = 0;
                     self.resolve(hello);
                     self.offer_line(encode(&Message::Ok), now_ns);
                 }
-                Some(Err(message)) if self.may_err(now_ns) => {
+                Err(message) if self.errors.take(now_ns) => {
                     self.offer_line(encode(&Message::Error { message }), now_ns);
                 }
                 // It was told often enough.
-                Some(Err(_)) => self.paused_until = now_ns.saturating_add(PAUSE_NS),
+                Err(_) => self.paused_until = now_ns.saturating_add(PAUSE_NS),
             }
         }
         false
-    }
-
-    /// Takes one from its allowance of error messages.
-    fn may_err(&mut self, now_ns: u64) -> bool {
-        let (left, since) = self.errors;
-        let seconds = now_ns.saturating_sub(since) / SECOND_NS;
-        let left = u64::from(left).saturating_add(seconds).min(u64::from(self.limits.errors)) as u32;
-        self.errors = (left.saturating_sub(1), since.saturating_add(seconds.saturating_mul(SECOND_NS)));
-        left > 0
     }
 }
 

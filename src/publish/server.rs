@@ -33,7 +33,7 @@ const ACCEPTS: usize = 16;
 /// After a failed accept (no descriptors left, say): time before the next try.
 const PAUSE_NS: u64 = 200_000_000;
 /// How long a turn of the clients may take before a result that came meanwhile.
-const TURN: Duration = Duration::from_micros(300);
+const TURN_NS: u64 = 300_000;
 /// How long the last words may take.
 const FAREWELL: Duration = Duration::from_millis(200);
 
@@ -178,7 +178,8 @@ impl Server {
             drop(block);
             // Nothing but sending from here to the last of them.
             let clients = self.clients.iter_mut().zip(due).filter(|(client, due)| chosen(client, *due));
-            for (client, _) in clients.filter(|(client, _)| client.can_send()) {
+            for (client, _) in clients {
+                client.unblock();
                 // A client that is gone stays until the next poll tells so: nothing is closed here.
                 let _ = client.send(now);
             }
@@ -291,18 +292,17 @@ impl Server {
             return Ok(true);
         }
         let now = (self.clock)();
-        let begun = Instant::now();
-        self.serve_clients(clients, now, begun);
+        self.serve_clients(clients, now);
         if listening && others.get(2).is_some_and(|events| !events.is_empty()) {
-            self.accept(now, begun);
+            self.accept(now);
         }
         Ok(woken)
     }
 
-    fn serve_clients(&mut self, events: &[PollFlags], now: u64, begun: Instant) {
+    fn serve_clients(&mut self, events: &[PollFlags], now: u64) {
         let Some(hello) = &self.hello else { return };
         let before = self.clients.len();
-        let metrics = &self.metrics;
+        let (metrics, clock) = (&self.metrics, &self.clock);
         let mut events = events.iter().copied();
         let (mut served, mut over) = (0, false);
         self.clients.retain_mut(|client| {
@@ -311,7 +311,7 @@ impl Server {
                 return true;
             }
             // Asking for the time costs more than looking at a client that has nothing.
-            over = !events.is_empty() && begun.elapsed() > TURN;
+            over = (!events.is_empty() || client.has_request()) && clock().saturating_sub(now) > TURN_NS;
             served += 1;
             let stays = serve(client, events, hello, now, metrics);
             if !stays {
@@ -331,15 +331,16 @@ impl Server {
 
     /// Sends to everybody what goes without waiting.
     fn flush(&mut self, now: u64) {
-        for client in self.clients.iter_mut().filter(|client| client.can_send()) {
+        for client in self.clients.iter_mut().filter(|client| client.has_output()) {
+            client.unblock();
             let _ = client.send(now);
         }
     }
 
-    fn accept(&mut self, now: u64, begun: Instant) {
+    fn accept(&mut self, now: u64) {
         for number in 0..ACCEPTS {
             // At least one, or they might wait for ever.
-            if number > 0 && begun.elapsed() > TURN {
+            if number > 0 && (self.clock)().saturating_sub(now) > TURN_NS {
                 return;
             }
             match accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
@@ -410,6 +411,12 @@ fn serve(client: &mut Client, events: PollFlags, hello: &Hello, now: u64, metric
     }
     if client.can_send() && client.send(now).is_err() {
         return false;
+    }
+    if client.is_overdue(now) {
+        client.unblock();
+        if client.send(now).is_err() {
+            return false;
+        }
     }
     if client.is_overdue(now) {
         log::warn!("client {} does not read: closing", client.name);

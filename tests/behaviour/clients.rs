@@ -366,18 +366,107 @@ fn requests_wait_while_answers_are_not_read() {
     let mut stuck = false;
     for _ in 0..10_000 {
         rig.server.wait(rig.never.fd(), rig.never.fd(), Some(Duration::ZERO)).unwrap();
-        if peer.stream().write(line.as_bytes()).is_err_and(|e| e.kind() == ErrorKind::WouldBlock) {
-            rig.serve();
-            stuck = peer.stream().write(line.as_bytes()).is_err();
-            if stuck {
-                break;
-            }
+        stuck |= peer.stream().write(line.as_bytes()).is_err_and(|e| e.kind() == ErrorKind::WouldBlock);
+        rig.pass_ms(10);
+        if rig.metric("milad_client_expulsions_total") == 1 {
+            break;
         }
     }
     assert!(stuck);
-    rig.pass(5);
-    rig.serve();
     assert_eq!(rig.metric("milad_client_expulsions_total"), 1);
+}
+
+#[test]
+fn a_client_that_reads_every_third_result_stays() {
+    let mut rig = Rig::new("third", Limits::default());
+    let mut peer = rig.connect();
+    while rig.metric("milad_client_messages_lost_total") == 0 {
+        rig.publish();
+    }
+    // Ten seconds at 30 results a second.
+    let mut told = 0;
+    for frame in 0..300 {
+        rig.pass_ms(33);
+        rig.publish();
+        rig.serve();
+        if frame % 3 == 0 {
+            told += peer.result().dropped;
+        }
+    }
+    assert_eq!((rig.server.clients(), rig.metric("milad_client_expulsions_total")), (1, 0));
+    // What was in the socket when the loss began is read by now.
+    while !peer.is_empty() {
+        told += peer.result().dropped;
+        rig.serve();
+    }
+    assert!(told > 100, "{told}");
+}
+
+#[test]
+fn requests_beyond_a_hundred_wait_for_their_time() {
+    let mut rig = Rig::new("allowance", Limits::default());
+    let mut peer = rig.connect();
+    peer.write("{\"subscribe\":{}}\n".repeat(230));
+    let mut answers = |rig: &mut Rig| {
+        (0..10).for_each(|_| rig.serve());
+        std::iter::from_fn(|| (!peer.is_empty()).then(|| assert_eq!(peer.next().message, Message::Ok))).count()
+    };
+    assert_eq!(answers(&mut rig), 100);
+    assert_eq!(answers(&mut rig), 0);
+    rig.pass_ms(100);
+    assert_eq!(answers(&mut rig), 10);
+    rig.pass(60);
+    assert_eq!(answers(&mut rig), 100);
+    rig.pass(60);
+    assert_eq!(answers(&mut rig), 20);
+}
+
+#[test]
+fn a_flood_of_blank_lines_gets_stuck() {
+    let mut rig = Rig::new("blank", Limits::default());
+    let mut peer = rig.connect();
+    peer.stream().set_nonblocking(true).unwrap();
+    let blank = [b'\n'; 4096];
+    let mut stuck = false;
+    for _ in 0..4096 {
+        rig.serve();
+        stuck = peer.stream().write(&blank).is_err_and(|e| e.kind() == ErrorKind::WouldBlock);
+        if stuck {
+            break;
+        }
+    }
+    assert!(stuck);
+    // It is heard again when its time has come.
+    peer.stream().set_nonblocking(false).unwrap();
+    rig.pass(10);
+    (0..20).for_each(|_| rig.serve());
+    peer.write("{\"subscribe\":{}}\n");
+    (0..20).for_each(|_| rig.serve());
+    assert_eq!(peer.next().message, Message::Ok);
+}
+
+#[test]
+fn a_turn_ends_though_every_client_has_requests_waiting_and_the_others_are_next() {
+    let mut rig = Rig::new("turn", Limits::default());
+    let mut peers: Vec<_> = (0..10).map(|_| rig.connect()).collect();
+    peers.iter_mut().for_each(|peer| peer.write("{\"subscribe\":{}}\n".repeat(16)));
+    // Whatever happens takes 0.2 ms: one client's part is what a turn has time for.
+    rig.tick.store(200_000, std::sync::atomic::Ordering::SeqCst);
+    let mut answers = vec![0; peers.len()];
+    for turn in 0..20 {
+        rig.server.wait(rig.never.fd(), rig.never.fd(), Some(Duration::ZERO)).unwrap();
+        for (peer, answers) in peers.iter_mut().zip(&mut answers) {
+            while !peer.is_empty() {
+                assert_eq!(peer.next().message, Message::Ok);
+                *answers += 1;
+            }
+        }
+        assert_eq!(answers.iter().sum::<u32>(), 8 * (turn + 1));
+        if turn == 9 {
+            assert_eq!(answers, [8; 10]);
+        }
+    }
+    assert_eq!(answers, [16; 10]);
 }
 
 #[test]

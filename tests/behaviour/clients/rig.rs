@@ -39,6 +39,8 @@ impl Drop for Folder {
 pub struct Rig {
     pub server: Server,
     clock: Arc<AtomicU64>,
+    /// What the clock gains whenever it is read.
+    pub tick: Arc<AtomicU64>,
     pub metrics: Metrics,
     pub never: Stop,
     pub folder: Folder,
@@ -76,12 +78,14 @@ impl Rig {
     pub fn new(name: &str, limits: Limits) -> Rig {
         let folder = Folder::new(name);
         let listener = socket::bind(&folder.path("s"), 0o660, None).unwrap();
-        let (clock, metrics) = (Arc::new(AtomicU64::new(SECOND)), Metrics::new());
-        let read = clock.clone();
-        let mut server =
-            Server::new(listener, limits).unwrap().with_clock(move || read.load(SeqCst)).with_metrics(metrics.clone());
+        let (clock, tick, metrics) = (Arc::new(AtomicU64::new(SECOND)), Arc::new(AtomicU64::new(0)), Metrics::new());
+        let (read, ticks) = (clock.clone(), tick.clone());
+        let mut server = Server::new(listener, limits)
+            .unwrap()
+            .with_clock(move || read.fetch_add(ticks.load(SeqCst), SeqCst))
+            .with_metrics(metrics.clone());
         server.hello(hello(&["depth", "flow"]));
-        Rig { server, clock, metrics, never: Stop::new().unwrap(), folder, sequence: 0 }
+        Rig { server, clock, tick, metrics, never: Stop::new().unwrap(), folder, sequence: 0 }
     }
 
     /// Serves until nothing more happens.
