@@ -4,7 +4,8 @@
     benches/quality.py [--milad target/release/milad] [--name street] [--modes mila,slow] [--clips 24] [--jobs 2]
 
 Reads seeds, frames and the tables of each interval from RESULTS.md, renders the same clips and judges the same frames. Of all clips, each mIoU must be
-within 0.1 of the table's; with fewer clips (`--clips`) figures are printed and nothing is judged. Ends with status 1 where one is further away.
+within 0.1 of the table's, whose figures are rounded to 0.1; with fewer clips (`--clips`) figures are printed and nothing is judged. Ends with status 1 where one is further away,
+or where the table lacks one that was asked for.
 Takes minutes: 1200 frames are rendered for each mode and interval.
 """
 
@@ -64,10 +65,15 @@ def main():
     clips, frames, first = map(int, re.search(r"(\d+) clips of (\d+) frames, seeds (\d+)", text).groups())
     count = min(args.clips or clips, clips)
     wanted, failed = tables(text, args.name), False
+    lacking = set(args.intervals.split(",")) - {str(interval) for interval, _ in wanted}
+    if lacking:
+        raise SystemExit(f"models/RESULTS.md has no table of {args.name} for the intervals {', '.join(sorted(lacking))}")
     for (interval, latency), figures in wanted.items():
+        if str(interval) not in args.intervals.split(","):
+            continue
         for mode in args.modes.split(","):
-            if str(interval) not in args.intervals.split(",") or mode not in figures:
-                continue
+            if mode not in figures:
+                raise SystemExit(f"models/RESULTS.md, {args.name}, interval {interval}: no row of {mode}")
             found = miou(args, mode, interval, latency, [first, first + count], frames)
             away = abs(found - figures[mode])
             failed |= count == clips and away > CLOSE + ROUNDED

@@ -5,7 +5,7 @@
 //! | [`cpu`] | which instruction set the kernels use, chosen once |
 //! | [`ila`] | inter-frame local attention |
 //! | [`int8`] | operators of quantised networks: convolution, addition, pooling, resizing, tables |
-//! | [`pixel`] | camera pixels → resized, normalised network input |
+//! | [`pixel`] | camera pixels → the network's picture: RGB bytes of its size |
 //! | [`peak`] | the most multiply-adds that this core does: what benchmarks compare with |
 //! | [`maps`] | network output → published maps (upsampling fused with argmax, depth, normals) |
 

@@ -11,8 +11,8 @@
 //! chroma is read the same way: half a luma pixel off at most. Odd sizes have one more chroma sample, half outside.
 //!
 //! **Numbers.** Vertical weights are whole parts of 4096 (of fewer where a picture shrinks to less than an eighth), horizontal ones of 16,384, and add up
-//! to these exactly; between the steps a sample has 7 bits behind the point; RGB is rounded to bytes at the end. So a flat picture stays flat, RGB of the
-//! network's size comes out as it went in, and every CPU gives the same bytes.
+//! to these exactly; between the steps a sample has 7 bits behind the point; RGB is rounded to bytes at the end. So a flat picture stays flat, full-range RGB
+//! of the network's size, not cropped, comes out as it went in, and every CPU gives the same bytes.
 //!
 //! **Order.** Crop (in camera pixels), quarter turns clockwise, flips, resize. All are folded into the taps and into
 //! where a row is written.
