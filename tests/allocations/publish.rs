@@ -66,7 +66,7 @@ fn publishing_to_quick_slow_and_deaf_clients_allocates_nothing_per_frame() {
     let mut deaf = UnixStream::connect(&path).unwrap();
     deaf.write_all(b"{\"subscribe\":{\"maps\":\"inline\"}}\n").unwrap();
 
-    let image = std::sync::Arc::new(Tensor::zero::<f32>(&[1, 3, 32, 64]).unwrap());
+    let image = std::sync::Arc::new(Tensor::zero::<u8>(&[32, 64, 4]).unwrap());
     let (mut digest, mut message, prediction) = (Digest::new(&spec), ResultMessage::default(), prediction());
     let mut frame = |sequence: u64| {
         digest.run(&prediction, &mut message.tasks).unwrap();
