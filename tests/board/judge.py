@@ -428,7 +428,7 @@ NARROW = {
     "capture32-yuyv": ("YUYV", 40),
     "capture32-nv12": ("NV12", 20),
     "capture32-two-memory-planes": ("NM12", 20),
-    "capture32-disconnect": ("YUYV", 150),
+    "capture32-disconnect": ("YUYV", 60),
 }
 
 
