@@ -205,6 +205,9 @@ def test_it_can_be_blended_and_looked_at_one_by_one_at_any_width(page):
 def test_its_numbers_are_those_of_the_results(page):
     page.wait("/rate .*\\/s/.test(document.getElementById('rate').textContent)")
     page.wait("/keyframe \\d+/.test(document.querySelector('figcaption').textContent)")
+    # Also those that are 0.
+    page.wait(r"/^captured \d+ · published \d+ · driver gaps \d+/.test(document.getElementById('account').textContent)")
+    # From here on it stands still.
     page.run("take = () => 0; draw(); numbers()")
     text = "id => document.querySelector(id).textContent"
     told = page.run(f"(t => ({{result: state.result, latency: t('#latency'), age: t('#age'), camera: t('figcaption')}}))({text})")
@@ -213,8 +216,6 @@ def test_its_numbers_are_those_of_the_results(page):
     key = result["keyframe"]
     assert f"{key['age_ms']:.0f} ms" in told["age"]
     assert f"keyframe {key['sequence']}" in told["camera"]
-    # Also those that are 0.
-    page.wait(r"/^captured \d+ · published \d+ · driver gaps \d+/.test(document.getElementById('account').textContent)")
     for canvas in ("plot-latency", "plot-rate", "plot-age"):
         inked = "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(v => v)"
         assert page.run(f"({inked})(document.getElementById('{canvas}'))"), canvas
