@@ -9,14 +9,15 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     (
         "/etc/milad/milad.toml",
         "The daemon's configuration, with every key explained. /etc/milad/NAME.toml for milad@NAME.service.",
     ),
     ("/run/milad/results.sock", "Results, as JSON lines. /run/milad/NAME/results.sock for milad@NAME.service."),
+    ("/usr/share/milad/milad.toml", "The sample that the configuration is made of on the first installation."),
     ("/usr/share/milad/models", "Bundles that are found by name."),
-    ("/usr/share/doc/milad", "Operations, limitations, the results' protocol, metrics, bundles."),
+    ("/usr/share/doc/milad", "README.md, and docs: operations, limitations, the results' protocol, metrics, bundles."),
 ];
 const STATUS: [(&str, &str); 3] = [
     ("0", "It was told to stop, or its clip is over."),
@@ -44,8 +45,7 @@ fn page(command: &clap::Command, all: &clap::Command) -> String {
         table(&mut roff, "EXIT STATUS", &STATUS);
     }
     roff.control("SH", ["SEE ALSO"]);
-    let pages = all.get_subcommands().map(clap::Command::get_name).filter(|name| *name != "help");
-    let pages = pages.map(|name| format!("milad-{name}"));
+    let pages = all.get_subcommands().map(|command| format!("milad-{}", command.get_name()));
     for name in ["milad".to_owned()]
         .into_iter()
         .chain(pages)
@@ -58,11 +58,12 @@ fn page(command: &clap::Command, all: &clap::Command) -> String {
 }
 
 fn generated() -> BTreeMap<PathBuf, String> {
-    let mut all = milad::cli::command();
+    // `milad help` has no page of its own.
+    let mut all = milad::cli::command().disable_help_subcommand(true);
     // Gives commands their full names.
     all.build();
     let mut files = BTreeMap::from([("man/milad.1".into(), page(&all, &all))]);
-    for command in all.get_subcommands().filter(|command| command.get_name() != "help") {
+    for command in all.get_subcommands() {
         files.insert(format!("man/milad-{}.1", command.get_name()).into(), page(command, &all));
     }
     let shells = [(Shell::Bash, "milad.bash"), (Shell::Zsh, "_milad"), (Shell::Fish, "milad.fish")];
@@ -109,4 +110,18 @@ fn every_command_has_a_page_that_names_its_flags() {
             assert!(page.contains(&escaped), "{flag} in the page of {}", command.get_name());
         }
     }
+}
+
+#[test]
+fn every_page_that_is_referred_to_is_there() {
+    let files = generated();
+    let mut seen = 0;
+    for (page, text) in files.iter().filter(|(name, _)| name.starts_with("man")) {
+        let plain = text.replace("\\fB", "").replace("\\fR", "").replace("\\-", "-");
+        for name in plain.split_whitespace().filter_map(|word| word.strip_suffix("(1)")) {
+            assert!(files.contains_key(Path::new(&format!("man/{name}.1"))), "{name}(1), in {}", page.display());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 2 * (files.len() - 3), "{seen} references were found");
 }

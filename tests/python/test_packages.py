@@ -15,15 +15,15 @@ MANIFEST = tomllib.loads((ROOT / "Cargo.toml").read_text())
 DEB = MANIFEST["package"]["metadata"]["deb"]
 CROSS = tomllib.loads((ROOT / "cross.toml").read_text())
 TESTED = tomllib.loads((ROOT / "tests/cross/config.toml").read_text())
-SCRIPTS = ["packaging/dist", "packaging/install", *(f"packaging/debian/{name}" for name in ("postinst", "prerm", "postrm"))]
+SCRIPTS = ["packaging/dist", "packaging/install", *(f"packaging/debian/{name}" for name in ("preinst", "postinst", "prerm", "postrm"))]
 
 
 def packed() -> dict[str, str]:
-    """Sources in the tree, and where the package has them."""
+    """Places in the package, and what of the tree lies there."""
     places = {}
     for source, place, _ in DEB["assets"]:
         for path in ROOT.glob(source) if "*" in source else [ROOT / source]:
-            places[str(path.relative_to(ROOT))] = place + path.name if place.endswith("/") else place
+            places[place + path.name if place.endswith("/") else place] = str(path.relative_to(ROOT))
     return places
 
 
@@ -31,13 +31,45 @@ def test_every_unit_bundle_and_page_is_in_the_package():
     wanted = [path for path in (ROOT / "systemd").iterdir()]
     wanted += [path for toml in (ROOT / "models").glob("*/bundle.toml") if not toml.parent.is_symlink() for path in toml.parent.iterdir()]
     wanted += list((ROOT / "packaging/generated").glob("*/*"))
-    assert {str(path.relative_to(ROOT)) for path in wanted} <= set(packed())
+    assert {str(path.relative_to(ROOT)) for path in wanted} <= set(packed().values())
 
 
 def test_what_the_package_has_is_in_the_tree():
     made = {"target/release/milad", "packaging/built/third-party-notices.gz"}
-    assert [name for name in packed() if not (ROOT / name).exists() and name not in made] == []
-    assert packed()["systemd/milad.toml"] == "etc/milad/milad.toml", "dpkg keeps what is in /etc"
+    assert [name for name in packed().values() if not (ROOT / name).exists() and name not in made] == []
+
+
+def test_nothing_in_the_package_makes_dpkg_ask():
+    assert not [place for place in packed() if place.startswith("etc/")], "dpkg asks about a changed file in /etc"
+    assert packed()["usr/share/milad/milad.toml"] == "systemd/milad.toml", "the scripts make /etc/milad/milad.toml of it"
+
+
+DOCUMENTS = "usr/share/doc/milad/"
+# [words](target) and <img src="target">; targets elsewhere in the world, and within the page, are not looked at.
+LINK = re.compile(r'(?:\]\(|src=")(?!https?://|#)([^)#"\s]+)')
+
+
+def test_links_of_what_is_shipped_lead_to_what_is_shipped():
+    """In the package and the tarball, whose documents are the package's, under the same names."""
+    places = packed()
+    folders = {str(parent) for place in places for parent in Path(place).parents}
+    pages = [place for place in places if place.startswith(DOCUMENTS) and place.endswith(".md")]
+    assert {DOCUMENTS + "README.md", DOCUMENTS + "SECURITY.md", DOCUMENTS + "docs/OPERATIONS.md"} <= set(pages)
+    links = [(page, link) for page in pages for link in LINK.findall((ROOT / places[page]).read_text())]
+    assert len(links) > 20
+    targets = {(page, link): os.path.normpath(Path(page).parent / link) for page, link in links}
+    assert [key for key, target in targets.items() if target not in places and target not in folders] == []
+
+
+def test_pages_that_are_referred_to_are_shipped():
+    shipped = {Path(place).name for place in packed() if place.startswith("usr/share/man/")}
+    units = [ROOT / source for place, source in packed().items() if place.startswith("usr/lib/systemd/system/")]
+    references = {(unit.name, name) for unit in units for name in re.findall(r"man:(milad\S*)\((\d)\)", unit.read_text())}
+    for page in shipped:
+        text = re.sub(r"\\f[A-Z]", "", (ROOT / "packaging/generated/man" / page).read_text()).replace("\\-", "-")
+        references |= {(page, name) for name in re.findall(r"(milad[\w-]*)\((\d)\)", text)}
+    assert len(references) > 2 * len(shipped)
+    assert [(by, name) for by, name in references if ".".join(name) not in shipped] == []
 
 
 def test_the_package_has_the_version_of_the_program():
@@ -67,7 +99,7 @@ def test_notices_name_every_crate_with_its_licence(target):
 def unpacked(tmp_path):
     """A tarball as packaging/dist makes it, with stand-ins for what is built."""
     folder = tmp_path / "milad-linux-test"
-    for source, place in packed().items():
+    for place, source in packed().items():
         made = folder / "files" / place
         made.parent.mkdir(parents=True, exist_ok=True)
         made.write_bytes((ROOT / source).read_bytes() if (ROOT / source).exists() else b"made")
@@ -87,30 +119,109 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
 
 
-def test_the_install_script_puts_everything_in_place_and_takes_it_away(unpacked, tmp_path):
-    root = tmp_path / "root"
-    root.mkdir()
+LIST = "usr/share/milad/installed-files"
+CONFIGURATION = "etc/milad/milad.toml"
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "root"
+    folder.mkdir()
+    return folder
+
+
+def test_the_install_script_puts_everything_in_place_and_takes_it_away(unpacked, root):
     install(unpacked, root)
-    assert files(root) == files(unpacked / "files")
-    assert os.access(root / "usr/bin/milad", os.X_OK) and not os.access(root / "etc/milad/milad.toml", os.X_OK)
+    assert files(root) == files(unpacked / "files") | {CONFIGURATION, LIST}
+    assert os.access(root / "usr/bin/milad", os.X_OK) and not os.access(root / CONFIGURATION, os.X_OK)
+    assert (root / CONFIGURATION).read_bytes() == (ROOT / "systemd/milad.toml").read_bytes()
     install(unpacked, root, "--uninstall")
-    assert files(root) == {"etc/milad/milad.toml"}
-    assert not (root / "usr/share/milad").exists()
+    assert files(root) == {CONFIGURATION}
+    assert not (root / "usr/share/milad").exists() and not (root / "usr/share/doc/milad").exists()
     install(unpacked, root)
     install(unpacked, root, "--purge")
     assert files(root) == set() and not (root / "etc/milad").exists()
     assert not {"fish", "zsh", "bash-completion", "milad"} & {path.name for path in (root / "usr/share").iterdir()}
 
 
-def test_the_install_script_keeps_a_configuration(unpacked, tmp_path):
-    root = tmp_path / "root"
-    root.mkdir()
+def newer(unpacked: Path):
+    """The next version: another sample, one page more, one less."""
+    sample = unpacked / "files/usr/share/milad/milad.toml"
+    sample.write_text(sample.read_text() + "# newer\n")
+    (unpacked / "files/usr/share/man/man1/milad-bench.1").unlink()
+    (unpacked / "files/usr/share/man/man1/milad-newer.1").write_text("newer")
+
+
+@pytest.mark.parametrize("own", ["[keyframe]\ninterval = 9\n", None, "as shipped"], ids=["changed", "taken-away", "as-shipped"])
+def test_an_upgrade_by_the_install_script_respects_the_configuration(unpacked, root, own):
     install(unpacked, root)
-    configuration = root / "etc/milad/milad.toml"
-    configuration.write_text("[keyframe]\ninterval = 9\n")
-    assert "is kept" in install(unpacked, root)
-    assert configuration.read_text() == "[keyframe]\ninterval = 9\n"
-    assert (root / "etc/milad/milad.toml.new").exists()
+    configuration = root / CONFIGURATION
+    configuration.chmod(0o600)
+    if own is None:
+        configuration.unlink()
+    elif own != "as shipped":
+        configuration.write_text(own)
+    newer(unpacked)
+    install(unpacked, root)
+    if own is None:
+        assert not configuration.exists()
+    else:
+        expected = (unpacked / "files/usr/share/milad/milad.toml").read_text() if own == "as shipped" else own
+        assert configuration.read_text() == expected and configuration.stat().st_mode & 0o777 == 0o600
+    assert files(root) - {CONFIGURATION} == files(unpacked / "files") | {LIST}, "what the newer version has not is gone"
+
+
+def cut_off(unpacked: Path, root: Path, tmp_path: Path, moves: int, *arguments: str):
+    """Runs the script until it has moved `moves` files into place; then its disk is full."""
+    tools = tmp_path / "tools"
+    tools.mkdir(exist_ok=True)
+    count = tmp_path / "count"
+    count.write_text("")
+    (tools / "mv").write_text(f'#!/bin/sh\n[ "$(wc -c < {count})" -lt {moves} ] || {{ echo "No space left" >&2; exit 1; }}\n'
+                              f'printf x >> {count}\nexec /bin/mv "$@"\n')  # fmt: skip
+    (tools / "mv").chmod(0o755)
+    environment = dict(os.environ, DESTDIR=str(root), PATH=f"{tools}:{os.environ['PATH']}")
+    done = subprocess.run([unpacked / "install", *arguments], env=environment, capture_output=True, text=True)
+    assert done.returncode != 0 and "No space left" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("moves", [0, 20, "all files", "all but the list"])
+@pytest.mark.parametrize("kind", ["first", "upgrade"])
+def test_an_installation_that_was_cut_off_is_mended_by_another(unpacked, root, tmp_path, moves, kind):
+    if kind == "upgrade":
+        install(unpacked, root)
+        newer(unpacked)
+    moves = {"all files": len(files(unpacked / "files")), "all but the list": len(files(unpacked / "files")) + 1}.get(moves, moves)
+    cut_off(unpacked, root, tmp_path, moves)
+    assert (LIST in files(root)) == (kind == "upgrade"), "whoever finds the list takes the first installation for done"
+    install(unpacked, root)
+    assert files(root) == files(unpacked / "files") | {CONFIGURATION, LIST}
+    assert (root / CONFIGURATION).read_bytes() == (unpacked / "files/usr/share/milad/milad.toml").read_bytes()
+
+
+def test_an_installation_that_was_cut_off_is_taken_away_whole(unpacked, root, tmp_path):
+    install(unpacked, root)
+    newer(unpacked)
+    cut_off(unpacked, root, tmp_path, 20)
+    install(unpacked, root, "--purge")
+    assert files(root) == set()
+
+
+def test_purging_takes_away_what_was_set_up_for_its_units(unpacked, root):
+    install(unpacked, root)
+    units = root / "etc/systemd/system"
+    for name in ("multi-user.target.wants/milad.service", "multi-user.target.wants/milad@front.service", "sockets.target.wants/milad.socket",
+                 "sockets.target.wants/milad-metrics.socket", "sockets.target.wants/milad@front.socket", "milad.service.d/override.conf",
+                 "milad.socket.d/override.conf", "milad-metrics.socket.d/override.conf", "milad@front.service.d/override.conf",
+                 "milad-metrics@front.socket.d/port.conf", "multi-user.target.wants/other.service", "other.service.d/override.conf"):  # fmt: skip
+        (units / name).parent.mkdir(parents=True, exist_ok=True)
+        (units / name).write_text("")
+    (root / "etc/milad/front.toml").write_text("")
+    install(unpacked, root, "--uninstall")
+    assert "etc/milad/front.toml" in files(root) and (units / "milad.service.d/override.conf").exists()
+    install(unpacked, root, "--purge")
+    left = {"multi-user.target.wants/other.service", "other.service.d/override.conf"}
+    assert files(root) == {f"etc/systemd/system/{name}" for name in left}
 
 
 def test_the_install_script_refuses_what_it_does_not_know(unpacked, tmp_path):
