@@ -18,7 +18,7 @@ use crate::publish::socket::{self, ListeningSocket};
 use crate::publish::{Limits, Server};
 use crate::pulse::Pulses;
 use crate::service::sockets::{self, Passed};
-use crate::service::{notify, reload, signals, status::Status, watchdog::Watchdog};
+use crate::service::{notify, reload, signals, status, status::Status, watchdog::Watchdog};
 use crate::settings::{Refused, RunArgs, Settings};
 use crate::stop::Stop;
 use crate::telemetry::{Health, Metrics, http};
@@ -54,10 +54,21 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         None => socket::bind(&settings.socket_path()?, settings.socket_mode, Some(settings.socket_group))?,
     };
     let results_path = listener.address();
+    let at = metrics_listener.as_ref().and_then(|passed| passed.local_addr().ok());
+    for key in sockets::ignored(&config, passed_some.then_some(results_path.as_path()), at) {
+        log::warn!("{key}");
+    }
+    let off = config.metrics.listen == "off";
     let metrics_listener = match metrics_listener {
+        Some(passed) if off => {
+            turn_away(passed, &stop)?;
+            None
+        }
         Some(passed) => Some(passed),
         None if passed_some => {
-            log::warn!("no metrics socket was passed: metrics are off (is milad-metrics.socket running?)");
+            if !off {
+                log::warn!("no metrics socket was passed: metrics are off (is milad-metrics.socket running?)");
+            }
             None
         }
         None => bind_metrics(&config)?,
@@ -86,6 +97,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     };
 
     announce(&settings, &model, &results_path, metrics_address, config.view.enabled);
+    health.on_camera(|camera| notify::status(&status::of_camera(camera)));
     let pulses = Pulses::default();
     let mut watchdog = Watchdog::new(pulses.clone(), health.clone());
     notify::ready(&format!("serving {}, waiting for the first frame", settings.source));
@@ -152,6 +164,19 @@ fn bind_metrics(config: &Config) -> anyhow::Result<Option<TcpListener>> {
         let advice = "choose another with --metrics ADDRESS:PORT, or --metrics off";
         anyhow!("metrics can't be served on {wanted}: {error}; {advice}")
     })
+}
+
+/// Serves nothing on a socket that stays open all the same, because it is the service manager's. Left alone it would let
+/// connections wait for ever, and they would start the service again once it was stopped.
+fn turn_away(listener: TcpListener, stop: &Stop) -> anyhow::Result<()> {
+    let stop = stop.clone();
+    let turn_away = move || {
+        if let Err(error) = http::turn_away(listener, &stop) {
+            log::error!("connections to the metrics' socket are no longer closed: {error}");
+        }
+    };
+    std::thread::Builder::new().name("milad-metrics".to_owned()).spawn(turn_away).context("metrics thread")?;
+    Ok(())
 }
 
 /// Serves metrics from now on. Returns where.

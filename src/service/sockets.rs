@@ -4,12 +4,14 @@
 //! looked for in the wrong place.
 
 use std::fmt;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
+use crate::config::{self, Config};
 use crate::settings::Refused;
 
 /// What was passed.
@@ -34,6 +36,35 @@ pub fn passed() -> Result<Passed, Refused> {
         passed.take(&name, fd)?;
     }
     Ok(passed)
+}
+
+/// What the configuration says of sockets in vain, since others were passed: a line for each key, with what to do.
+pub fn ignored(config: &Config, results: Option<&Path>, metrics: Option<SocketAddr>) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let (Some(passed), Some(wanted)) = (results, &config.results.socket)
+        && passed != wanted
+    {
+        lines.push(format!(
+            "results.socket = {wanted:?} is ignored: results go out on the socket that was passed, {}; set ListenStream= in its \
+             .socket unit instead (systemctl edit milad.socket), or remove the key",
+            passed.display()
+        ));
+    }
+    let wanted = &config.metrics.listen;
+    if let Some(passed) = metrics {
+        if wanted == "off" {
+            lines.push(format!(
+                "metrics.listen = \"off\": nothing is served on the socket that was passed, {passed}; it stays open, and connections \
+                 are closed, until `systemctl disable --now milad-metrics.socket`"
+            ));
+        } else if *wanted != config::Metrics::default().listen && wanted.parse() != Ok(passed) {
+            lines.push(format!(
+                "metrics.listen = {wanted:?} is ignored: metrics are served on the socket that was passed, {passed}; set \
+                 ListenStream= in its .socket unit instead (systemctl edit milad-metrics.socket), or remove the key"
+            ));
+        }
+    }
+    lines
 }
 
 impl Passed {
@@ -128,6 +159,26 @@ mod tests {
         assert!(refusal("results", one.into()).contains("no listening stream socket"));
         let file = std::fs::File::open("/dev/null").unwrap();
         assert!(refusal("results", file.into()).contains("no listening stream socket"));
+    }
+
+    #[test]
+    fn keys_that_passed_sockets_overrule_are_told() {
+        let told = |text: &str| {
+            let config = Config::parse(text, Path::new("test")).unwrap();
+            let passed = Path::new("/run/milad/results.sock");
+            ignored(&config, Some(passed), Some("127.0.0.1:9465".parse().unwrap()))
+        };
+        assert_eq!(told(""), [""; 0], "defaults are nobody's wish");
+        let same = "[results]\nsocket = \"/run/milad/results.sock\"\n[metrics]\nlisten = \"127.0.0.1:9465\"";
+        assert_eq!(told(same), [""; 0]);
+        let lines = told("[results]\nsocket = \"/tmp/r\"\n[metrics]\nlisten = \"0.0.0.0:9465\"");
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0].starts_with("results.socket = \"/tmp/r\" is ignored") && lines[0].contains("milad.socket"));
+        assert!(lines[1].starts_with("metrics.listen = \"0.0.0.0:9465\" is ignored"), "{}", lines[1]);
+        let off = told("[metrics]\nlisten = \"off\"");
+        assert!(off.len() == 1 && off[0].contains("nothing is served") && off[0].contains("disable --now"), "{off:?}");
+        let config = Config::parse(same, Path::new("test")).unwrap();
+        assert_eq!(ignored(&config, None, None), [""; 0], "without passed sockets the keys rule");
     }
 
     #[test]

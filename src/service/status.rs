@@ -42,10 +42,18 @@ impl Status {
     }
 }
 
-fn describe(health: &Health, now_ns: u64, rate: f64) -> String {
-    match health.camera() {
+/// The line for a source that came or went this moment: a loss may be over before the next [`Status::line`] is due.
+pub fn of_camera(state: &CameraState) -> String {
+    match state {
         CameraState::Unknown => "waiting for the first frame".to_owned(),
         CameraState::Lost(reason) => format!("waiting for the camera: {reason}"),
+        CameraState::Up(camera) => format!("{camera}: waiting for its first frame"),
+    }
+}
+
+fn describe(health: &Health, now_ns: u64, rate: f64) -> String {
+    match health.camera() {
+        state @ (CameraState::Unknown | CameraState::Lost(_)) => of_camera(&state),
         CameraState::Up(camera) => match (health.ready(now_ns), health.keyframe_age_s(now_ns)) {
             (Ok(()), Some(age_s)) => format!("{camera}: {rate:.1} frames/s, keyframe {age_s:.1} s old"),
             (Ok(()), None) => format!("{camera}: {rate:.1} frames/s"),

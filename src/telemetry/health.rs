@@ -3,7 +3,7 @@
 //! It never reports an old result as fresh: readiness is computed from times when it is asked for.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// No network in order takes this long for a frame, on the slowest board.
@@ -19,6 +19,7 @@ pub struct Health {
     frame_limit_ns: AtomicU64,
     keyframe_limit_ns: AtomicU64,
     camera: Mutex<CameraState>,
+    on_camera: OnceLock<fn(&CameraState)>,
 }
 
 /// Whether the source is there.
@@ -80,6 +81,7 @@ impl Health {
             frame_limit_ns: AtomicU64::new(0),
             keyframe_limit_ns: AtomicU64::new(0),
             camera: Mutex::new(CameraState::Unknown),
+            on_camera: OnceLock::new(),
         };
         health.set_limits(frame_limit, keyframe_limit);
         health
@@ -107,8 +109,16 @@ impl Health {
         self.keyframe_ns.store(captured_ns, Relaxed);
     }
 
+    /// Whom to tell at once that the source came or went; the first to ask is told.
+    pub fn on_camera(&self, tell: fn(&CameraState)) {
+        let _ = self.on_camera.set(tell);
+    }
+
     /// The source came or went.
     pub fn set_camera(&self, state: CameraState) {
+        if let Some(tell) = self.on_camera.get() {
+            tell(&state);
+        }
         *self.camera.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 

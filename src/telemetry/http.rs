@@ -139,6 +139,25 @@ pub fn serve(
     serve_within(listener, metrics, health, view, stop, Deadlines::default())
 }
 
+/// Closes every connection as it comes, until `stop`.
+pub fn turn_away(listener: impl Into<Listener>, stop: &Stop) -> io::Result<()> {
+    let listener = listener.into();
+    listener.set_nonblocking()?;
+    while !stop.is_set() {
+        let mut fds = [PollFd::from_borrowed_fd(stop.fd(), PollFlags::IN), PollFd::new(&listener, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match listener.accept() {
+            Ok(connection) => drop(connection),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(_) => drop(stop.wait(PAUSE)),
+        }
+    }
+    Ok(())
+}
+
 /// As [`serve`], with other deadlines.
 pub fn serve_within(
     listener: impl Into<Listener>,

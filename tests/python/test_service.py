@@ -111,6 +111,50 @@ def test_with_results_passed_and_no_metrics_the_daemon_opens_no_port(milad, tmp_
         assert "no metrics socket was passed" in manager.said()
 
 
+def test_off_means_that_nothing_is_served_on_a_passed_socket_either(milad, tmp_path):
+    sockets = {"results": listening_unix(tmp_path / "results.sock"), "metrics": listening_tcp()}
+    with Manager(milad, tmp_path, sockets, ["--metrics", "off"]) as manager:
+        manager.notice("READY=1")
+        for _ in range(3):
+            # Not left to wait, and in nobody's queue when the service is stopped.
+            with socket.create_connection(sockets["metrics"].getsockname(), timeout=DEADLINE) as client:
+                with contextlib.suppress(ConnectionError):
+                    client.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                    assert client.recv(1) == b""
+        manager.process.send_signal(signal.SIGTERM)
+        assert manager.process.wait(DEADLINE) == 0
+        lines = [line for line in manager.said().splitlines() if "metrics" in line]
+        assert len(lines) == 1 and 'metrics.listen = "off"' in lines[0] and "disable --now milad-metrics.socket" in lines[0], lines
+
+
+def test_keys_that_passed_sockets_overrule_are_told_at_the_start(milad, tmp_path):
+    sockets = {"results": listening_unix(tmp_path / "results.sock"), "metrics": listening_tcp()}
+    arguments = ["--metrics", "127.0.0.1:1", "--socket", tmp_path / "other.sock"]
+    with Manager(milad, tmp_path, sockets, arguments) as manager:
+        manager.notice("READY=1")
+        host, port = sockets["metrics"].getsockname()
+        with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=DEADLINE) as answer:
+            assert b"milad_frames_captured_total" in answer.read()
+        lines = [line for line in manager.said().splitlines() if "is ignored" in line]
+        assert [key for line in lines for key in ("results.socket", "metrics.listen") if key in line] == ["results.socket", "metrics.listen"]
+        assert all("set ListenStream= in its .socket unit" in line for line in lines), lines
+        assert not (tmp_path / "other.sock").exists()
+
+
+def test_off_without_a_passed_metrics_socket_is_no_reason_to_warn(milad, tmp_path):
+    with Manager(milad, tmp_path, {"results": listening_unix(tmp_path / "results.sock")}, ["--metrics", "off"]) as manager:
+        manager.notice("READY=1")
+        assert "metrics" not in manager.said()
+
+
+def test_a_camera_that_comes_or_goes_is_told_at_once(milad, tmp_path):
+    """A loss may be over before the next line is due: each has a line of its own."""
+    arguments = ["--socket", tmp_path / "results.sock", "--metrics", "off"]
+    with Manager(milad, tmp_path, {}, arguments) as manager:
+        manager.notice("READY=1")
+        assert "waiting for its first frame" in manager.notice("STATUS=")["STATUS"]
+
+
 @pytest.mark.parametrize(
     ("name", "make", "said"),
     [

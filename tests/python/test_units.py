@@ -38,8 +38,6 @@ def installed(tmp_path_factory):
         text = (UNITS / name).read_text().replace("/usr/bin/milad", str(program))
         # No manual pages on a bare machine.
         text = re.sub(r"^Documentation=.*\n", "", text, flags=re.M)
-        if "metrics@" in name:
-            text = text.replace("\n[Socket]\n", "\n[Socket]\nListenStream=127.0.0.1:9465\n")
         (folder / name.replace("@.", "@front.")).write_text(text)
         (folder / name).write_text(text)
     return folder
@@ -54,11 +52,42 @@ def test_the_exposure_is_at_most_half_a_point(installed, name):
 
 def test_verify_has_nothing_to_say(installed):
     names = [path.name for path in installed.iterdir() if path.suffix in {".service", ".socket"} and "@." not in path.name]
-    command = ["systemd-analyze", "verify", *(str(installed / name) for name in sorted(names))]
+    assert len(names) == len(NAMES)
+    verified(installed, *sorted(names))
+
+
+def verified(folder: Path, *names: str) -> None:
+    command = ["systemd-analyze", "verify", *(str(folder / name) for name in names)]
     done = subprocess.run(command, capture_output=True, text=True)
     # What it says of the machine's own units is not about ours.
     ours = [line for line in (done.stdout + done.stderr).splitlines() if "milad" in line]
     assert done.returncode == 0 and not ours, done.stdout + done.stderr
+
+
+def test_an_instance_has_a_name_that_a_user_can_have(installed):
+    verified(installed, "milad@daemon.service", "milad@a-name-of-25-characters--.service")
+    for name in ("abcdefghijklmnopqrstuvwxyz", "front.left"):
+        with pytest.raises(AssertionError, match="does not match strict user/group name rules"):
+            verified(installed, f"milad@{name}.service")
+    # No instance has the user of the other unit: theirs begin with "milad-".
+    users = {name: dict(settings(name))["User"] for name in ("milad.service", "milad@.service")}
+    assert users["milad@.service"] == "milad-%i" and not users["milad.service"].startswith("milad-")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_has_its_reason_above_it(name):
+    """A comment directly above, or above the settings of one group: no more than three lines, without a gap."""
+    without, comment, covered = [], False, 0
+    for line in (UNITS / name).read_text().replace("\\\n", " ").splitlines():
+        if line.startswith("#"):
+            comment, covered = True, 0
+        elif "=" in line and not line.startswith("["):
+            covered += 1
+            if not comment or covered > 3:
+                without.append(line)
+        else:
+            comment = False
+    assert without == []
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "@" not in name])
@@ -68,7 +97,7 @@ def test_an_instance_differs_in_its_names_only(name):
     def plain(assignments):
         for key, value in assignments:
             value = value.replace("@%i", "").replace("/run/milad/%i/", "/run/milad/").replace("/etc/milad/%i.", "/etc/milad/milad.")
-            yield key, value.replace("milad-%i", "milad-daemon")
+            yield key, value.replace("milad-%i", "miladd")
 
     skipped = {"Description", "ListenStream"} if "metrics" in name else {"Description"}
     one = [pair for pair in settings(name) if pair[0] not in skipped]
@@ -99,8 +128,26 @@ def test_the_sockets_have_the_names_that_the_daemon_looks_for():
 
 @pytest.mark.parametrize("name", ["milad.service", "milad@.service"])
 def test_exit_78_is_not_tried_again(name):
-    assert dict(settings(name))["RestartPreventExitStatus"] == "78"
+    assert "78" in dict(settings(name))["RestartPreventExitStatus"].split()
     assert "EXIT_CODE: u8 = 78" in (SOURCES / "config.rs").read_text()
+
+
+@pytest.mark.parametrize("name", ["milad.service", "milad@.service"])
+def test_clients_cannot_start_again_what_was_refused(name):
+    """A waiting client starts a service through its socket whatever RestartPreventExitStatus= says: the sockets have to go."""
+    unit = dict(settings(name))
+    # Not against somebody who is starting it at that moment.
+    assert unit["OnFailureJobMode"] == "fail"
+    follower = dict(settings(unit["OnFailure"].replace("%i", "")))
+    assert set(follower["Conflicts"].split()) == set(unit["Sockets"].split())
+
+
+@pytest.mark.parametrize("name", ["milad.service", "milad@.service"])
+def test_no_number_of_crashes_ends_restarting(name):
+    unit = dict(settings(name))
+    assert unit["StartLimitIntervalSec"] == "0" and unit["Restart"] == "on-failure"
+    # Without a limit a pause is what keeps a daemon that fails at once from taking the processor.
+    assert float(unit["RestartSec"]) >= 2
 
 
 def test_operations_say_what_to_do_about_every_metric():

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Judges what the board with systemd left behind: what dpkg, systemctl, the journal and plain nc said. Standard library only.
 
-    judge.py FOLDER      last line "N passed, N failed"; exit status 1 unless every test that should be there passed
+    judge.py FOLDER [SCENARIO…]      what these scenarios left alone, where they are named; last line "N passed, N failed"; exit status 1 unless every test that should be there passed
 """
 
 import json
@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 # A test that vanishes must not go unnoticed: how many there are, kept by hand.
-EXPECTED_TESTS = 30
+EXPECTED_TESTS = 38
 OUT = Path(sys.argv[1])
+ONLY = set(sys.argv[2:])
 
 tests = []
 
@@ -21,7 +22,13 @@ def test(check):
     return check
 
 
+class NotRun(Exception):
+    """A test's scenario is not among those that were asked for."""
+
+
 def text(name):
+    if ONLY and name.split("/")[0] not in ONLY | {"before", "install"}:
+        raise NotRun(name)
     return (OUT / name).read_text(errors="replace")
 
 
@@ -136,9 +143,14 @@ def results_are_back_within_two_seconds_of_its_return():
 
 
 @test
-def a_driver_that_drops_out_is_back_within_two_seconds():
-    back, there = map(float, text("disconnect/back").split())
-    assert there - back <= 2.5, f"{there - back:.2f} s with the time for five results"
+def a_driver_that_drops_out_is_told_of_and_back_within_two_seconds():
+    assert "waiting for the camera" in state("disconnect/gone")["StatusText"], text("disconnect/gone")
+    assert "waiting for the camera" not in state("disconnect/there")["StatusText"], text("disconnect/there")
+    states = [m["state"] for m in messages("disconnect/results") if m["type"] == "camera"]
+    assert states[:4] == ["lost", "up"] * 2, states
+    for name in ("back", "again"):
+        back, there = map(float, text(f"disconnect/{name}").split())
+        assert there - back <= 2, f"{name}: {there - back:.2f} s"
 
 
 @test
@@ -153,6 +165,15 @@ def a_killed_daemon_is_restarted_and_clients_connect_through_the_same_socket():
     assert int(after["NRestarts"]) == int(before["NRestarts"]) + 1 and after["MainPID"] != before["MainPID"], after
     # The client came while nobody was there to accept it.
     assert messages("killed/results")[0]["type"] == "hello" and len(results("killed/results")) >= 5
+
+
+@test
+def no_number_of_crashes_ends_it_for_good():
+    before, after = state("crashes/before"), state("crashes/after")
+    assert int(after["NRestarts"]) >= int(before["NRestarts"]) + 9, (before, after)
+    begin, end = map(float, text("crashes/times").split())
+    assert (end - begin) / 9 < 2, f"{end - begin:.1f} s: systemd's own limit (5 starts in 10 s) was not reached"
+    assert text("crashes/active").split() == ["active"] * 3 and len(results("crashes/results")) >= 5
 
 
 @test
@@ -186,10 +207,18 @@ def a_good_reload_names_what_was_applied():
 
 @test
 def it_stops_within_a_second_in_every_state():
-    for name in ("streaming", "waiting", "starting"):
-        status, seconds = timed(f"stop/{name}")
+    for name in ("stop/streaming", "stop/waiting", "stop/starting", "stop/hung"):
+        status, seconds = timed(name)
         assert status == 0 and seconds <= 1, f"{name}: status {status} after {seconds:.2f} s"
     assert state("stop/streaming.state")["Result"] == "success", text("stop/streaming.state")
+
+
+@test
+def it_stops_within_a_second_while_the_network_that_ships_works_or_loads():
+    assert text("street/loading.state").strip() == "activating", text("street/loading.state")
+    for name in ("street/busy", "street/loading"):
+        status, seconds = timed(name)
+        assert status == 0 and seconds <= 1, f"{name}: status {status} after {seconds:.2f} s"
 
 
 @test
@@ -216,14 +245,16 @@ def probes(name):
 
 
 # What a daemon in its place can do; everything else is refused.
-ALLOWED = {"write a file to its own /tmp", "open the camera"}
+ALLOWED = {"open the camera"}
 
 
 @test
 def in_the_daemons_place_nothing_comes_through_but_the_camera():
     inside = probes("inside")
     tried = {what: said for what, said in inside.items() if said == "done" or said.startswith("refused")}
-    assert len(tried) >= 18, tried
+    assert len(tried) >= 22, tried
+    assert {"write in /tmp", "write in /var/tmp", "write in /dev/shm", "write in /run/lock"} <= set(tried), tried
+    assert inside["writable folders"].split() == [], inside["writable folders"]
     assert {what for what, said in tried.items() if said == "done"} == ALLOWED, tried
 
 
@@ -233,7 +264,8 @@ def without_the_unit_the_same_probes_come_through():
     came = {what for what, said in outside.items() if said == "done"}
     expected = {"open an internet socket", "write in /etc", "write in /usr", "write in /run", "see the process of another user",
                 "open /dev/kmsg", "open /dev/mem", "read shadow", "read what others log", "mount", "set the clock", "get a real-time priority",
-                "open the camera", "write in /root", "write in /home"}
+                "open the camera", "write in /root", "write in /home", "write in /tmp", "write in /var/tmp", "write in /dev/shm",
+                "write in /run/lock"}
     assert expected <= came, f"{sorted(expected - came)} in {outside}"
 
 
@@ -243,6 +275,48 @@ def it_sees_no_devices_but_cameras_and_no_processes_but_its_own():
     opened = [what for what, said in inside.items() if what.startswith("open /dev") and said == "done"]
     assert not opened, opened
     assert int(inside["processes"]) <= 6 and "mem" in everything, inside["processes"]
+
+
+@test
+def clients_that_insist_start_a_refused_daemon_once():
+    assert int(text("refused/unguarded.starts")) >= 3, "without the unit's remedy nothing loops: this test shows nothing"
+    assert text("refused/starts").strip() == "1", text("refused/journal")
+    found = state("refused/state")
+    assert (found["ExecMainStatus"], found["NRestarts"], found["ActiveState"]) == ("78", "0", "failed"), found
+    assert text("refused/results.times").count("again") >= 20, "the client did not come again"
+    assert set(text("refused/active").split()) == {"inactive"} and "No such file" in text("refused/socket"), text("refused/active")
+    lines = [line for _, line in journal("refused") if "keyframe.interval" in line]
+    assert len(lines) == 1 and "is 0" in lines[0] and "expected 1 to 10000" in lines[0], lines
+    words = text("refused/words")
+    assert "systemctl start milad.service" in words and "journalctl -u milad.service" in words, words
+
+
+@test
+def a_refused_daemon_that_is_mended_serves_its_sockets_again():
+    assert timed("refused/again")[0] != 0 and text("refused/again.starts").strip() == "1", text("refused/again.said")
+    assert "canceled" not in text("refused/again.said"), text("refused/again.said")
+    assert timed("refused/mended")[0] == 0, text("refused/mended.said")
+    assert state("refused/mended.state")["ActiveState"] == "active"
+    assert text("refused/mended.active").split() == ["active"] * 2
+    assert any(message["type"] == "result" for message in messages("refused/results"))
+    assert "milad_camera_up" in text("refused/scraped")
+
+
+@test
+def an_instance_is_refused_once_too():
+    assert text("refused/instance.starts").strip() == "1"
+    assert set(text("refused/instance.active").split()) == {"inactive"}
+
+
+@test
+def instances_have_names_that_a_user_can_have():
+    for name in ("daemon", "a-name-of-25-characters--"):
+        assert timed(f"names/{name}")[0] == 0, text(f"names/{name}.said")
+        assert text(f"names/{name}.user").strip() == f"milad-{name}", "not the user of milad.service"
+    for name in ("abcdefghijklmnopqrstuvwxyz", "front.left"):
+        assert timed(f"names/{name}")[0] != 0, text(f"names/{name}.state")
+        said = f"milad@{name}.service: Failed to run 'start' task: Invalid argument"
+        assert said in text("names/journal"), text("names/journal")
 
 
 def refused(name, *words):
@@ -277,8 +351,31 @@ def a_missing_group_is_named():
 
 
 @test
-def a_read_only_root_and_a_full_run_are_met():
+def a_group_that_does_not_exist_is_named_with_what_to_do():
+    found = state("bad/nogroup.state")
+    assert (found["ExecMainStatus"], found["NRestarts"], found["ActiveState"]) == ("216", "0", "failed"), found
+    words = text("bad/nogroup.words")
+    assert "the group video is missing" in words and "systemd-sysusers" in words, words
+    assert text("bad/group.made").startswith("video:"), text("bad/sysusers")
+    assert timed("bad/regrouped")[0] == 0, text("bad/regrouped.said")
+
+
+@test
+def a_read_only_root_is_no_obstacle():
+    assert "Read-only file system" in text("bad/readonly.touch"), "the root was not read-only"
     assert state("bad/readonly.state")["ActiveState"] == "active", text("bad/readonly.journal")
+
+
+@test
+def a_full_run_is_named_and_no_obstacle_once_there_is_room():
+    assert state("bad/norun.state")["ActiveState"] == "inactive" and timed("bad/norun")[0] != 0
+    assert state("bad/norun.socket")["ActiveState"] == "failed", text("bad/norun.socket")
+    words = text("bad/norun.words")
+    assert "/run/milad/results.sock" in words and "No space left on device" in words, words
+    assert timed("bad/roomy")[0] == 0, text("bad/roomy.said")
+    assert " 100% " in text("bad/fullrun.df"), text("bad/fullrun.df")
+    assert state("bad/fullrun.state")["ActiveState"] == "active", text("bad/fullrun.state")
+    # Without the service manager the daemon names it itself.
     for name, words in {"full": ("No space left", "df -i"), "unwritable": ("Read-only file system", "milad.socket")}.items():
         said = text(f"bad/{name}.said")
         assert text(f"bad/{name}").strip() == "1" and all(word in said for word in ("/run/full/results.sock", *words)), said
@@ -310,6 +407,8 @@ def main():
             check()
             passed += 1
             print(f"ok {number} - {title}")
+        except NotRun:
+            print(f"not run {number} - {title}")
         except Exception as error:  # whatever is missing or odd is a failure of this one test
             failed += 1
             print(f"not ok {number} - {title}\n    {type(error).__name__}: {error}")
