@@ -267,6 +267,15 @@ def test_cross_has_the_packages_and_the_environment_of_the_tested_build(target):
     assert TESTED["env"][f"CC_{target.replace('-', '_')}"] == TESTED["target"][target]["linker"]
 
 
+def test_the_flags_of_packages_are_known_to_the_ways_of_building():
+    flags = re.search(r'local flags="\$\{RUSTFLAGS:-\} ([^"]+)"', (ROOT / "packaging/dist").read_text())[1]
+    assert f'export RUSTFLAGS="{flags}"' in (ROOT / "docs/BUILDING.md").read_text()
+    # A container sees none of the caller's variables that are not named; the other two ways see all.
+    assert CROSS["build"]["env"]["passthrough"] == ["RUSTFLAGS"]
+    header = (ROOT / "cross.toml").read_text().splitlines()[0]
+    assert "cross build --profile dist" in header and "cross build --profile dist" in (ROOT / "docs/BUILDING.md").read_text()
+
+
 def test_the_profile_of_packages_is_known_to_the_ways_of_building():
     profile = MANIFEST["profile"]["dist"]
     assert profile["lto"] == "fat" and profile["codegen-units"] == 1 and profile["strip"] == "symbols"
