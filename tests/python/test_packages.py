@@ -224,6 +224,11 @@ def test_purging_takes_away_what_was_set_up_for_its_units(unpacked, root):
     assert files(root) == {f"etc/systemd/system/{name}" for name in left}
 
 
+def test_the_install_script_makes_the_groups_of_the_package():
+    groups = re.findall(r"^g (\S+) ", (ROOT / "systemd/milad.sysusers").read_text(), re.M)
+    assert f"for group in {' '.join(groups)};" in (ROOT / "packaging/install").read_text()
+
+
 def test_the_install_script_refuses_what_it_does_not_know(unpacked, tmp_path):
     done = subprocess.run([unpacked / "install", "--prefix=/opt"], env=dict(os.environ, DESTDIR=str(tmp_path)), capture_output=True, text=True)
     assert done.returncode == 1 and "expected nothing, --uninstall or --purge" in done.stderr
