@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 # A test that vanishes must not go unnoticed: how many there are, kept by hand.
-EXPECTED_TESTS = 38
+EXPECTED_TESTS = 41
 OUT = Path(sys.argv[1])
 ONLY = set(sys.argv[2:])
 
@@ -393,6 +393,36 @@ def an_upgrade_keeps_the_configuration_and_purging_leaves_nothing():
     for name in ("passwd", "group"):
         assert text(f"before/{name}") == text(f"removed/{name}"), f"/etc/{name} differs"
     assert "is not installed" in text("removed/dpkg"), text("removed/dpkg")
+
+
+@test
+def the_tarballs_script_switches_everything_on_and_leaves_it_active():
+    assert timed("tarball/first")[0] == 0, text("tarball/first.said")
+    assert state("tarball/first.state")["ActiveState"] == "active", text("tarball/first.state")
+    assert text("tarball/first.enabled").split() == ["enabled"] * 3 and text("tarball/first.active").split() == ["active"] * 3
+    mode, _, user, group = text("tarball/socket").split()[:4]
+    assert (mode, user, group) == ("srw-rw----", "root", "milad")
+
+
+@test
+def once_more_it_leaves_off_what_was_switched_off_and_restarts_what_runs():
+    assert timed("tarball/again")[0] == 0, text("tarball/again.said")
+    # With the service its sockets are disabled; the one that was left open stays open.
+    assert text("tarball/again.enabled").split() == ["disabled"] * 3
+    assert text("tarball/again.active").split() == ["inactive", "active", "inactive"]
+    before, after = state("tarball/running"), state("tarball/again.cam0")
+    assert before["ActiveState"] == after["ActiveState"] == "active" and before["MainPID"] != after["MainPID"], (before, after)
+    assert "/board/bundle" in text("tarball/configuration"), "the configuration is kept"
+
+
+@test
+def purged_by_the_script_nothing_runs_and_nothing_is_left():
+    assert timed("tarball/purge")[0] == 0, text("tarball/purge.said")
+    assert text("tarball/units").strip() == "", text("tarball/units")
+    before, after = (set(text(f"tarball/files-{when}").splitlines()) for when in ("before", "after"))
+    assert before ^ after <= MADE_BY_OTHERS, sorted(before ^ after)
+    for name in ("passwd", "group"):
+        assert text(f"tarball/{name}-before") == text(f"tarball/{name}"), f"/etc/{name} differs"
 
 
 # What the system makes for itself when units are started for the first time, and the test's own folders.
