@@ -371,7 +371,7 @@ def a_full_run_is_named_and_no_obstacle_once_there_is_room():
     assert state("bad/norun.state")["ActiveState"] == "inactive" and timed("bad/norun")[0] != 0
     assert state("bad/norun.socket")["ActiveState"] == "failed", text("bad/norun.socket")
     words = text("bad/norun.words")
-    assert "/run/milad/results.sock" in words and "No space left on device" in words, words
+    assert "milad.socket: Failed to listen on sockets: No space left on device" in words, words
     assert timed("bad/roomy")[0] == 0, text("bad/roomy.said")
     assert " 100% " in text("bad/fullrun.df"), text("bad/fullrun.df")
     assert state("bad/fullrun.state")["ActiveState"] == "active", text("bad/fullrun.state")
