@@ -126,7 +126,7 @@ impl Scores {
             (Values::U8(map), Target::Segmentation(classes)) => {
                 let mut confusion = Confusion::new(classes.names.len());
                 if kinds.class {
-                    for (&truth, &prediction) in truth.class.iter().zip(map) {
+                    for (&truth, &prediction) in truth.class.iter().zip(map.iter()) {
                         confusion.count(usize::from(classes.map[usize::from(truth)]), usize::from(prediction));
                     }
                 }

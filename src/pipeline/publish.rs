@@ -199,12 +199,15 @@ impl PublishStage {
     fn publish(&mut self, outcome: &Outcome, desk: &mut Desk) {
         let started = monotonic_ns();
         let meta = &outcome.meta;
+        desk.digest.with_picture(self.publisher.server.wants().image());
+        // Maps that somebody reads in shared memory are made there.
+        self.publisher.server.lend(meta.epoch, desk.digest.planes_mut());
         if let Err(error) = desk.digest.run(&outcome.prediction, &mut desk.message.tasks) {
             desk.failures.say(|held| log::error!("frame {}: {error}{held}", meta.sequence));
             self.account.dropped(Stage::Publish, Cause::Failed);
             return;
         }
-        desk.digest.picture(self.publisher.server.wants().image().then_some(&outcome.image));
+        desk.digest.picture(&outcome.image);
         let published_ns = monotonic_ns();
         let publish_ns = published_ns.saturating_sub(started);
         let latency_ns = published_ns.saturating_sub(meta.captured_ns);
@@ -227,7 +230,7 @@ impl PublishStage {
         });
         message.confidence = outcome.confidence;
         message.slow_running = outcome.slow_running;
-        self.publisher.server.publish(message, desk.digest.planes());
+        self.publisher.server.publish(message, desk.digest.planes_mut());
 
         let metrics = self.account.metrics();
         metrics.stage(Stage::Publish, publish_ns as f64 * 1e-9);

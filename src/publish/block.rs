@@ -37,7 +37,7 @@ pub fn contains(mask: TaskMask, task: usize) -> bool {
 }
 
 /// A map's name on the wire.
-pub fn name(result: &ResultMessage, task: usize) -> Option<&str> {
+fn name(result: &ResultMessage, task: usize) -> Option<&str> {
     if task == IMAGE_TASK { Some(IMAGE) } else { result.tasks.0.get(task).map(|(name, _)| name.as_str()) }
 }
 
@@ -198,7 +198,7 @@ mod tests {
     }
 
     fn planes() -> [Plane; 2] {
-        [0, 1].map(|task| Plane { task, channels: 1, height: 1, width: 3, values: Values::U8(vec![7; 3]) })
+        [0, 1].map(|task| Plane { task, channels: 1, height: 1, width: 3, values: Values::U8(vec![7; 3].into()) })
     }
 
     #[test]

@@ -226,15 +226,14 @@ impl Client {
 
     /// Counts a result; whether it is one of those that this client wants.
     pub fn is_due(&mut self) -> bool {
-        if self.closing.is_some() {
-            return false;
-        }
-        if self.skip > 0 {
-            self.skip -= 1;
-            return false;
-        }
-        self.skip = self.subscribed.every.saturating_sub(1);
-        true
+        let due = self.will_be_due();
+        self.skip = if due { self.subscribed.every.saturating_sub(1) } else { self.skip.saturating_sub(1) };
+        due
+    }
+
+    /// Whether the next result is one of those that this client wants.
+    pub fn will_be_due(&self) -> bool {
+        self.closing.is_none() && self.skip == 0
     }
 
     /// What its next result's line is like, should it lose nothing and have the ring's memory.

@@ -50,10 +50,10 @@ impl Digest {
         let planes = spec.tasks.iter().enumerate().map(|(task, spec)| {
             let pixels = spec.width * spec.height;
             let (channels, values) = match &spec.kind {
-                TaskKind::Segmentation { .. } => (1, Values::U8(vec![0; pixels])),
-                TaskKind::Depth { .. } => (1, Values::F32(vec![0.0; pixels])),
-                TaskKind::Normals => (3, Values::I8(vec![0; 3 * pixels])),
-                TaskKind::Raw { channels } => (*channels, Values::F32(vec![0.0; channels * pixels])),
+                TaskKind::Segmentation { .. } => (1, Values::U8(vec![0; pixels].into())),
+                TaskKind::Depth { .. } => (1, Values::F32(vec![0.0; pixels].into())),
+                TaskKind::Normals => (3, Values::I8(vec![0; 3 * pixels].into())),
+                TaskKind::Raw { channels } => (*channels, Values::F32(vec![0.0; channels * pixels].into())),
             };
             Plane { task, channels, height: spec.height, width: spec.width, values }
         });
@@ -107,25 +107,33 @@ impl Digest {
         Ok(())
     }
 
-    /// Makes the picture that the networks saw a plane behind the maps; `None`: nobody wants it.
-    pub fn picture(&mut self, image: Option<&Image>) {
-        self.has_image = false;
-        let pixels = image.and_then(|image| image.as_plain_ram().and_then(|plain| plain.as_slice::<u8>().ok()));
-        let Some(pixels) = pixels else { return };
-        let InputSpec { width, height, .. } = self.input;
-        if self.planes.len() == self.tasks.len() {
-            let values = Values::U8(vec![0; 3 * width * height]);
+    /// Whether the picture that the networks saw has a plane behind the maps.
+    pub fn with_picture(&mut self, wanted: bool) {
+        self.has_image = wanted;
+        if wanted && self.planes.len() == self.tasks.len() {
+            let InputSpec { width, height, .. } = self.input;
+            let values = Values::U8(vec![0; 3 * width * height].into());
             self.planes.push(Plane { task: IMAGE_TASK, channels: 3, height, width, values });
-        }
-        if let Some(Plane { values: Values::U8(out), .. }) = self.planes.last_mut() {
-            without_gaps(pixels, out);
-            self.has_image = true;
         }
     }
 
-    /// The maps of the last run in the order of the tasks, and the picture where it was made.
+    /// Makes that plane, where there is one. A picture that can't be read leaves none.
+    pub fn picture(&mut self, image: &Image) {
+        let place = self.planes.get_mut(self.tasks.len()).filter(|_| self.has_image);
+        let Some(Plane { values: Values::U8(out), .. }) = place else { return };
+        let pixels = image.as_plain_ram().and_then(|plain| plain.as_slice::<u8>().ok());
+        self.has_image = pixels.map(|pixels| without_gaps(pixels, out)).is_some();
+    }
+
+    /// The maps of the last run in the order of the tasks, and the picture where there is one.
     pub fn planes(&self) -> &[Plane] {
         self.planes.get(..self.tasks.len() + usize::from(self.has_image)).unwrap_or(&self.planes)
+    }
+
+    /// The same before a run, to be lent room, and behind it.
+    pub fn planes_mut(&mut self) -> &mut [Plane] {
+        let count = self.planes.len().min(self.tasks.len() + usize::from(self.has_image));
+        self.planes.get_mut(..count).unwrap_or_default()
     }
 
     /// Whether `statistics` are of the same tasks, so that only numbers change.
@@ -259,7 +267,7 @@ mod tests {
         // By channel; the winners are a, b, b, a.
         let logits = [9.0, 0.0, 0.0, 5.0, 1.0, 9.0, 2.0, 4.0, 0.0, 0.0, 1.0, 4.0];
         let (statistics, map) = digested(TaskKind::Segmentation { classes }, 2, 3, &logits);
-        assert_eq!(map, Values::U8(vec![0, 1, 1, 0]));
+        assert_eq!(map, Values::U8(vec![0, 1, 1, 0].into()));
         let share = [("a", 0.5), ("b", 0.5), ("c", 0.0)].map(|(name, share)| (name.to_owned(), Share(share)));
         assert_eq!(statistics, Statistics::Segmentation { share: share.into_iter().collect() });
     }
@@ -284,6 +292,6 @@ mod tests {
         assert!(digest.run(&Prediction::default(), &mut statistics).is_err());
         let fits = Prediction { tasks: tvec![tensor(&[1, 1, 2, 2], &[1.0; 4])] };
         digest.run(&fits, &mut statistics).unwrap();
-        assert_eq!(digest.planes()[0].values, Values::F32(vec![1.0; 16]));
+        assert_eq!(digest.planes()[0].values, Values::F32(vec![1.0; 16].into()));
     }
 }

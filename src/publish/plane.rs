@@ -1,7 +1,10 @@
 //! One published map: its numbers and their shape.
 
+use std::num::NonZeroU32;
+use std::ops::{Deref, DerefMut};
+
 use milad_client::Dtype;
-use milad_ring::Numbers;
+use milad_ring::{Announced, Number, Room};
 
 /// The number that the image goes by among the tasks, which are counted from 0 as in the hello.
 pub const IMAGE_TASK: usize = 63;
@@ -38,11 +41,22 @@ impl Plane {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
     /// Classes.
-    U8(Vec<u8>),
+    U8(Memory<u8>),
     /// Parts of unit vectors × 127.
-    I8(Vec<i8>),
+    I8(Memory<i8>),
     /// Metres, or raw numbers.
-    F32(Vec<f32>),
+    F32(Memory<f32>),
+}
+
+/// The same for all three.
+macro_rules! each {
+    ($values:expr, $memory:ident => $then:expr) => {
+        match $values {
+            Values::U8($memory) => $then,
+            Values::I8($memory) => $then,
+            Values::F32($memory) => $then,
+        }
+    };
 }
 
 impl Values {
@@ -57,20 +71,18 @@ impl Values {
 
     /// Their length on the wire.
     pub fn bytes(&self) -> usize {
-        match self {
-            Values::U8(values) => values.len(),
-            Values::I8(values) => values.len(),
-            Values::F32(values) => values.len() * 4,
-        }
+        each!(self, memory => size_of_val(&**memory))
     }
 
-    /// The numbers as they are, for memory that is shared.
-    pub fn numbers(&self) -> Numbers<'_> {
-        match self {
-            Values::U8(values) => Numbers::U8(values),
-            Values::I8(values) => Numbers::I8(values),
-            Values::F32(values) => Numbers::F32(values),
-        }
+    /// The next map is made there, which is just as large; `None`: in memory of their own.
+    pub fn lend(&mut self, room: Option<Room>) {
+        let place = room.map_or(Place::Own, Place::Room);
+        each!(self, memory => memory.place = place);
+    }
+
+    /// A map that was made in a room is one that readers may take.
+    pub fn announce(&mut self, generation: NonZeroU32) {
+        each!(self, memory => memory.announce(generation));
     }
 
     /// Appends them as they go over the wire: little-endian.
@@ -83,11 +95,114 @@ impl Values {
                 out.resize(start + values.len() * 4, 0);
                 // One pass that the compiler turns into a copy.
                 if let Some(bytes) = out.get_mut(start..) {
-                    for (bytes, value) in bytes.chunks_exact_mut(4).zip(values) {
+                    for (bytes, value) in bytes.chunks_exact_mut(4).zip(values.iter()) {
                         bytes.copy_from_slice(&value.to_le_bytes());
                     }
                 }
             }
         }
+    }
+}
+
+/// Numbers in memory of their own, or where readers look for them.
+#[derive(Debug)]
+pub struct Memory<T> {
+    own: Vec<T>,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Own,
+    Room(Room),
+    Announced(Announced),
+}
+
+impl<T: Number> Memory<T> {
+    fn announce(&mut self, generation: NonZeroU32) {
+        self.place = match std::mem::replace(&mut self.place, Place::Own) {
+            Place::Room(room) => Place::Announced(room.announce(generation)),
+            other => other,
+        };
+    }
+}
+
+impl<T> From<Vec<T>> for Memory<T> {
+    fn from(own: Vec<T>) -> Memory<T> {
+        Memory { own, place: Place::Own }
+    }
+}
+
+impl<T: Number> Deref for Memory<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match &self.place {
+            Place::Own => &self.own,
+            Place::Room(room) => room.numbers(),
+            Place::Announced(announced) => announced.numbers(),
+        }
+    }
+}
+
+impl<T: Number> DerefMut for Memory<T> {
+    /// What readers may take is changed no more: then it is memory of their own.
+    fn deref_mut(&mut self) -> &mut [T] {
+        if matches!(self.place, Place::Announced(_)) {
+            self.place = Place::Own;
+        }
+        match &mut self.place {
+            Place::Room(room) => room.numbers_mut(),
+            _ => &mut self.own,
+        }
+    }
+}
+
+impl<T: Number> Clone for Memory<T> {
+    fn clone(&self) -> Memory<T> {
+        self.to_vec().into()
+    }
+}
+
+impl<T: Number + PartialEq> PartialEq for Memory<T> {
+    fn eq(&self, other: &Memory<T>) -> bool {
+        **self == **other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use milad_ring::{PlaneReader, PlaneWriter};
+
+    use super::*;
+
+    #[test]
+    fn a_map_is_made_where_it_is_lent_room_and_not_changed_once_it_is_announced() {
+        let writer = PlaneWriter::new("test", 2, 8).unwrap();
+        let reader = PlaneReader::new(writer.fd(), writer.layout()).unwrap();
+        let number = NonZeroU32::new(3).unwrap();
+        let read = || {
+            let mut out = [0; 8];
+            reader.slot(1).unwrap().copy(number, &mut out).map(|()| out)
+        };
+        let mut values = Values::F32(vec![1.0, 2.0].into());
+        let write = |values: &mut Values, numbers| match values {
+            Values::F32(memory) => memory.copy_from_slice(numbers),
+            _ => panic!(),
+        };
+        values.lend(writer.room(1));
+        write(&mut values, &[3.0, 4.0]);
+        assert!(values.bytes() == 8 && read().is_err());
+        values.announce(number);
+        assert_eq!(
+            (read(), values.clone()),
+            (Ok([3.0f32, 4.0].map(f32::to_le_bytes).concat().try_into().unwrap()), Values::F32(vec![3.0, 4.0].into()))
+        );
+        write(&mut values, &[5.0, 6.0]);
+        assert_eq!(
+            (read().unwrap()[..4].to_vec(), values),
+            (3.0f32.to_le_bytes().to_vec(), Values::F32(vec![5.0, 6.0].into()))
+        );
+        assert!(writer.room(0).is_some(), "it was given back");
     }
 }

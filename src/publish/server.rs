@@ -11,13 +11,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use milad_client::{Hello, MapsMode, Message, ResultMessage, SharedSlot};
+use milad_client::{Hello, IMAGE, MapsMode, Message, ResultMessage};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{SendFlags, SocketFlags, accept_with, send};
 
-use super::block::{self, Block, Kind, TaskMask, contains};
+use super::block::{Block, Kind, TaskMask, contains};
 use super::client::{Client, Limits, encode};
 use super::plane::{IMAGE_TASK, Plane};
 use super::shared::Ring;
@@ -147,9 +147,33 @@ impl Server {
         self.clients.iter().any(Client::wants_account)
     }
 
+    /// Lends the planes of the next result, which count tasks as the hello does, room in shared memory, as far as somebody will read
+    /// them there. Before they are made; else nobody gets them that way. Memory is there only while some client wants any.
+    pub fn lend(&mut self, epoch: u64, planes: &mut [Plane]) {
+        planes.iter_mut().for_each(|plane| plane.values.lend(None));
+        let due = self.clients.iter().filter(|client| client.will_be_due());
+        let wanted = due.fold(0, |mask, client| mask | client.wants(MapsMode::Shared));
+        if wanted == 0 {
+            if self.ring.is_some() && self.wanted(MapsMode::Shared) == 0 {
+                self.ring = None;
+            }
+            return;
+        }
+        let Some(hello) = &self.hello else { return };
+        let ring = match &mut self.ring {
+            Some(ring) if ring.fits(epoch, planes) => ring,
+            other => {
+                self.rings += 1;
+                other.insert(Ring::new(epoch, self.rings))
+            }
+        };
+        let task = |task: usize| hello.tasks.get(task).map(|task| task.name.as_str());
+        ring.lend(planes, wanted, |number| if number == IMAGE_TASK { Some(IMAGE) } else { task(number) });
+    }
+
     /// Sends a result to all clients that want it. `result.tasks` and `planes` count tasks as the hello does; `dropped`,
     /// `maps`, `payload_bytes` and `shared` of `result` are filled in by client.
-    pub fn publish(&mut self, result: &ResultMessage, planes: &[Plane]) {
+    pub fn publish(&mut self, result: &ResultMessage, planes: &mut [Plane]) {
         let now = (self.clock)();
         // Only what somebody gets now is encoded, or written to shared memory.
         let mut due = [false; Limits::MAX_CLIENTS];
@@ -161,8 +185,13 @@ impl Server {
                 shared |= client.wants(MapsMode::Shared);
             }
         }
-        let slot = self.share(result, planes, shared);
-        let shared = slot.and_then(|slot| self.ring.as_ref().map(|ring| (ring, slot)));
+        let ring = self.ring.as_mut().filter(|_| shared != 0);
+        let shared = ring.map(|ring| {
+            let generation = self.generation;
+            self.generation = generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
+            let slot = ring.announce(planes, generation);
+            (&*ring, slot)
+        });
         // Whoever wants payloads waits for those who don't.
         for (wanted, payloads) in [(0, false), (inline, true)] {
             let chosen = |client: &Client, due: bool| due && (client.wants(MapsMode::Inline) != 0) == payloads;
@@ -184,23 +213,6 @@ impl Server {
                 let _ = client.send(now);
             }
         }
-    }
-
-    /// Writes the `wanted` maps into shared memory, which is there only while some client wants any.
-    fn share(&mut self, result: &ResultMessage, planes: &[Plane], wanted: TaskMask) -> Option<SharedSlot> {
-        if wanted == 0 {
-            if self.ring.is_some() && self.wanted(MapsMode::Shared) == 0 {
-                self.ring = None;
-            }
-            return None;
-        }
-        if !self.ring.as_ref().is_some_and(|ring| ring.fits(result.epoch, planes)) {
-            self.rings += 1;
-            self.ring = Some(Ring::new(result.epoch, self.rings));
-        }
-        let generation = self.generation;
-        self.generation = generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
-        self.ring.as_mut().map(|ring| ring.write(planes, wanted, generation, |task| block::name(result, task)))
     }
 
     /// Sends a line to all clients that want to know where frames go.

@@ -1,6 +1,6 @@
 //! Maps in shared memory: the ring of an epoch, made when the first client asks for it and gone with the last.
 //!
-//! Writing never waits for a reader. What a client is given can't be written, shrunk or unsealed by it (`milad-ring`).
+//! Maps are made in it: the planes of a result are lent room there, and what is in it is announced with the result. Writing never waits for a reader. What a client is given can't be written, shrunk or unsealed by it (`milad-ring`).
 
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
@@ -75,27 +75,23 @@ impl Ring {
             })
     }
 
-    /// Writes the `wanted` ones of `planes` into the next slot. `name` tells a task's name by its number. A generation is used
-    /// once, in whatever ring, so that a result never fits another ring's memory.
-    pub fn write<'a>(
-        &mut self,
-        planes: &[Plane],
-        wanted: TaskMask,
-        generation: NonZeroU32,
-        name: impl Fn(usize) -> Option<&'a str>,
-    ) -> SharedSlot {
-        let slot = self.next;
-        self.next = (slot + 1) % SLOTS;
+    /// Lends the `wanted` ones of `planes` room in the next slot. `name` tells a task's name by its number.
+    pub fn lend<'a>(&mut self, planes: &mut [Plane], wanted: TaskMask, name: impl Fn(usize) -> Option<&'a str>) {
         for plane in planes {
             if !contains(wanted & !self.failed, plane.task) {
                 continue;
             }
-            let Some(name) = name(plane.task) else { continue };
-            let Some(index) = self.plane(plane, name) else { continue };
-            if let Some(known) = self.planes.get_mut(index) {
-                known.writer.write(slot, generation, plane.values.numbers());
-            }
+            let Some(index) = name(plane.task).and_then(|name| self.plane(plane, name)) else { continue };
+            plane.values.lend(self.planes.get(index).and_then(|known| known.writer.room(self.next)));
         }
+    }
+
+    /// Lets readers take what was made in the rooms. A generation is used once, in whatever ring, so that a result never fits
+    /// another ring's memory.
+    pub fn announce(&mut self, planes: &mut [Plane], generation: NonZeroU32) -> SharedSlot {
+        planes.iter_mut().for_each(|plane| plane.values.announce(generation));
+        let slot = self.next;
+        self.next = (slot + 1) % SLOTS;
         SharedSlot { slot: slot as u32, generation }
     }
 

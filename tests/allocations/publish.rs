@@ -69,12 +69,14 @@ fn publishing_to_quick_slow_and_deaf_clients_allocates_nothing_per_frame() {
     let image = std::sync::Arc::new(Tensor::zero::<u8>(&[32, 64, 4]).unwrap());
     let (mut digest, mut message, prediction) = (Digest::new(&spec), ResultMessage::default(), prediction());
     let mut frame = |sequence: u64| {
+        digest.with_picture(server.wants().image());
+        server.lend(0, digest.planes_mut());
         digest.run(&prediction, &mut message.tasks).unwrap();
-        digest.picture(server.wants().image().then_some(&image));
+        digest.picture(&image);
         message.sequence = sequence;
         message.keyframe = Some(Keyframe { sequence, age_frames: 1, age_ms: 33.3 });
         message.confidence = Some(0.25);
-        server.publish(&message, digest.planes());
+        server.publish(&message, digest.planes_mut());
         server.wait(never.fd(), never.fd(), Some(Duration::ZERO)).unwrap();
         metrics.captured();
         metrics.driver_gap(1);

@@ -64,7 +64,7 @@ fn inline_maps_come_behind_the_line_for_the_tasks_asked_for() {
     let planes: Vec<_> = [[0.0f32, 1.0, 2.0], [1.0, 2.0, 3.0]]
         .into_iter()
         .enumerate()
-        .map(|(task, v)| Plane { task, channels: 1, height: 1, width: 3, values: Values::F32(v.into()) })
+        .map(|(task, v)| Plane { task, channels: 1, height: 1, width: 3, values: Values::F32(v.to_vec().into()) })
         .collect();
     rig.sequence = 0;
     let (result, payload) = reference(&rig.result(), &planes);

@@ -22,5 +22,7 @@ mod plane;
 mod slot;
 
 #[cfg(not(loom))]
-pub use plane::{HEADER_BYTES, Layout, Numbers, PlaneError, PlaneReader, PlaneWriter};
-pub use slot::{Overtaken, Slot, WORD, Word};
+pub use mapping::Number;
+#[cfg(not(loom))]
+pub use plane::{Announced, HEADER_BYTES, Layout, PlaneError, PlaneReader, PlaneWriter, Room};
+pub use slot::{Overtaken, Slot, WORD, Word, announce, retract};

@@ -16,8 +16,11 @@ use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create,
 };
 
-use crate::mapping::{Access, Mapping};
-use crate::slot::{Slot, WORD};
+use crate::mapping::{Access, Mapping, Number, Stretch};
+use crate::slot::{Slot, WORD, announce, retract};
+
+// What is written are the machine's own numbers, and readers are promised little-endian ones.
+const _: () = assert!(cfg!(target_endian = "little"));
 
 /// Bytes before a slot's data: the generation, and zeros up to a cache line.
 pub const HEADER_BYTES: usize = 64;
@@ -96,22 +99,53 @@ fn system(doing: &'static str) -> impl FnOnce(rustix::io::Errno) -> PlaneError {
     move |error| PlaneError::System { doing, source: error.into() }
 }
 
-/// A map to be written, as it lies in the writer's memory: it goes to the slot in one pass, little-endian.
-#[derive(Debug, Clone, Copy)]
-pub enum Numbers<'a> {
-    /// Unsigned bytes.
-    U8(&'a [u8]),
-    /// Signed bytes.
-    I8(&'a [i8]),
-    /// Single precision.
-    F32(&'a [f32]),
+/// A slot to make a map in. No reader takes what is in it for a map before it is announced; dropped without that, it stays so.
+#[derive(Debug)]
+pub struct Room {
+    memory: Stretch,
+}
+
+impl Room {
+    fn new(memory: Stretch) -> Room {
+        retract(memory.number());
+        Room { memory }
+    }
+
+    /// What is in it.
+    pub fn numbers<T: Number>(&self) -> &[T] {
+        self.memory.data()
+    }
+
+    /// What is in it, to be made.
+    pub fn numbers_mut<T: Number>(&mut self) -> &mut [T] {
+        self.memory.data_mut()
+    }
+
+    /// What is in it is a map now, and stays one until the slot's turn comes again.
+    pub fn announce(self, generation: NonZeroU32) -> Announced {
+        announce(self.memory.number(), generation);
+        Announced { memory: self.memory }
+    }
+}
+
+/// A slot whose map readers may take. While it is here, no other room of its plane is given out.
+#[derive(Debug)]
+pub struct Announced {
+    memory: Stretch,
+}
+
+impl Announced {
+    /// The map.
+    pub fn numbers<T: Number>(&self) -> &[T] {
+        self.memory.data()
+    }
 }
 
 /// The side of the daemon.
 #[derive(Debug)]
 pub struct PlaneWriter {
     fd: Arc<OwnedFd>,
-    mapping: Mapping,
+    mapping: Arc<Mapping>,
     layout: Layout,
 }
 
@@ -131,7 +165,7 @@ impl PlaneWriter {
             .map_err(|source| PlaneError::System { doing: "map it for writing", source })?;
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE | SealFlags::SEAL;
         fcntl_add_seals(&fd, seals).map_err(system("seal it (Linux 5.1 is needed)"))?;
-        Ok(PlaneWriter { fd: Arc::new(fd), mapping, layout })
+        Ok(PlaneWriter { fd: Arc::new(fd), mapping: Arc::new(mapping), layout })
     }
 
     /// Where things are in it.
@@ -144,14 +178,18 @@ impl PlaneWriter {
         &self.fd
     }
 
-    /// Puts a map into a slot. A slot that does not exist and numbers beyond its end are left out.
-    pub fn write(&mut self, slot: usize, generation: NonZeroU32, map: Numbers<'_>) {
-        if let Some(slot) = self.layout.slot(&self.mapping, slot) {
-            match map {
-                Numbers::U8(numbers) => slot.write(generation, numbers),
-                Numbers::I8(numbers) => slot.write_i8(generation, numbers),
-                Numbers::F32(numbers) => slot.write_f32(generation, numbers),
-            }
+    /// A slot to make a map in. `None` where there is none of that number, and while another is out.
+    pub fn room(&self, slot: usize) -> Option<Room> {
+        let start = slot.checked_mul(self.layout.slot_bytes).filter(|_| slot < self.layout.slots)?;
+        let data = start.checked_add(self.layout.data_offset)?;
+        Stretch::take(&self.mapping, start, data, self.layout.bytes).map(Room::new)
+    }
+
+    /// Puts a map into a slot. Without a room there, and beyond the slot's end, nothing is written.
+    pub fn write<T: Number>(&mut self, slot: usize, generation: NonZeroU32, map: &[T]) {
+        if let Some(mut room) = self.room(slot) {
+            room.numbers_mut().iter_mut().zip(map).for_each(|(to, from)| *to = *from);
+            drop(room.announce(generation));
         }
     }
 }
@@ -209,9 +247,9 @@ mod tests {
         assert_eq!(writer.layout(), Layout { slots: 3, slot_bytes: 128, data_offset: 64, bytes: 5 });
         let reader = reader(&writer);
         for number in 1..=4u32 {
-            writer.write((number as usize - 1) % 3, generation(number), Numbers::U8(&[number as u8; 5]));
+            writer.write((number as usize - 1) % 3, generation(number), &[number as u8; 5]);
         }
-        writer.write(3, generation(9), Numbers::U8(&[9; 5]));
+        writer.write(3, generation(9), &[9u8; 5]);
         let read = |slot, number| {
             let mut out = [0; 5];
             reader.slot(slot).unwrap().copy(generation(number), &mut out).map(|()| out)
@@ -219,6 +257,32 @@ mod tests {
         assert_eq!(read(1, 2), Ok([2; 5]));
         assert_eq!(read(0, 4), Ok([4; 5]));
         assert!(read(0, 1).is_err() && reader.slot(3).is_none());
+    }
+
+    #[test]
+    fn a_map_is_made_in_its_slot_and_counts_once_it_is_announced() {
+        let writer = PlaneWriter::new("test", 2, 12).unwrap();
+        let reader = reader(&writer);
+        let read = |slot, number| {
+            let mut out = [0; 12];
+            reader.slot(slot).unwrap().copy(generation(number), &mut out).map(|()| out)
+        };
+        let mut room = writer.room(1).unwrap();
+        assert!(writer.room(0).is_none(), "one at a time");
+        room.numbers_mut::<f32>().copy_from_slice(&[1.5, -2.0, f32::INFINITY]);
+        assert_eq!((room.numbers::<i8>().len(), room.numbers::<f32>()[1]), (12, -2.0));
+        assert!(read(1, 7).is_err());
+        let made = room.announce(generation(7));
+        assert!(writer.room(0).is_none() && made.numbers::<f32>()[0] == 1.5);
+        drop(made);
+        assert_eq!(read(1, 7).unwrap().as_chunks::<4>().0, &[1.5f32, -2.0, f32::INFINITY].map(f32::to_le_bytes));
+        // Taken again it counts no more, also where nothing comes of it.
+        drop(writer.room(1).unwrap());
+        assert!(read(1, 7).is_err() && writer.room(2).is_none());
+        // It outlives its writer.
+        let room = writer.room(0).unwrap();
+        drop(writer);
+        assert_eq!(room.numbers::<u8>(), [0; 12]);
     }
 
     #[test]

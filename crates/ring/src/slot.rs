@@ -4,6 +4,10 @@
 //! themselves are atomic words, read and written relaxed: a reader that is overtaken gets a mixture, which is no undefined
 //! behaviour, and then finds out. Loads are relaxed with fences behind them, and no wider than a pointer: the only kind
 //! that Rust's `std::sync::atomic` promises for memory that is mapped for reading only.
+//!
+//! The daemon makes its maps in the slot itself, between [`retract`] and [`announce`], with whatever stores its kernels have
+//! (`Room`). To its own program that memory is like any other, since nobody else can write there; other programs see what stores
+//! of words would have done.
 
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
@@ -32,6 +36,18 @@ impl std::fmt::Display for Overtaken {
 
 impl std::error::Error for Overtaken {}
 
+/// From here on, whoever reads what the writer puts there also finds the generation gone.
+pub fn retract(generation: &AtomicU32) {
+    generation.store(NONE, Ordering::Relaxed);
+    // Release would do for words; this keeps plain stores behind it as well.
+    fence(Ordering::SeqCst);
+}
+
+/// All that was put there is there before the generation is.
+pub fn announce(generation: &AtomicU32, number: NonZeroU32) {
+    generation.store(number.get(), Ordering::Release);
+}
+
 /// A slot, wherever its memory is.
 #[derive(Debug, Clone, Copy)]
 pub struct Slot<'a> {
@@ -47,43 +63,13 @@ impl<'a> Slot<'a> {
 
     /// Replaces what is in it. There is one writer. What goes beyond the slot is left out.
     pub fn write(&self, generation: NonZeroU32, bytes: &[u8]) {
-        self.put(generation, bytes, usize::from_ne_bytes);
-    }
-
-    /// The same for signed bytes.
-    pub fn write_i8(&self, generation: NonZeroU32, numbers: &[i8]) {
-        self.put(generation, numbers, |word: [i8; WORD]| usize::from_ne_bytes(word.map(|number| number as u8)));
-    }
-
-    /// The same for floats, as little-endian bytes.
-    pub fn write_f32(&self, generation: NonZeroU32, numbers: &[f32]) {
-        self.put(generation, numbers, |word: [f32; WORD / 4]| {
-            let mut bytes = [0; WORD];
-            bytes.as_chunks_mut::<4>().0.iter_mut().zip(word).for_each(|(to, number)| *to = number.to_le_bytes());
-            usize::from_ne_bytes(bytes)
-        });
-    }
-
-    /// Replaces what is in it by numbers of which `N` make a word.
-    fn put<T: Copy + Default, const N: usize>(
-        &self,
-        generation: NonZeroU32,
-        numbers: &[T],
-        word: impl Fn([T; N]) -> usize,
-    ) {
-        self.generation.store(NONE, Ordering::Relaxed);
-        // Whoever sees one of the words below also sees the generation gone.
-        fence(Ordering::Release);
-        let (whole, rest) = numbers.as_chunks::<N>();
-        for (to, from) in self.words.iter().zip(whole) {
-            to.store(word(*from), Ordering::Relaxed);
+        retract(self.generation);
+        for (to, from) in self.words.iter().zip(bytes.chunks(WORD)) {
+            let mut word = [0; WORD];
+            word.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+            to.store(usize::from_ne_bytes(word), Ordering::Relaxed);
         }
-        if let (Some(to), false) = (self.words.get(whole.len()), rest.is_empty()) {
-            let mut last = [T::default(); N];
-            last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-            to.store(word(last), Ordering::Relaxed);
-        }
-        self.generation.store(generation.get(), Ordering::Release);
+        announce(self.generation, generation);
     }
 
     /// Whether all that was read from it until now was of this generation.
@@ -152,24 +138,6 @@ mod tests {
         assert!(slot.holds(generation(7)) && !slot.holds(generation(8)));
         assert_eq!((slot.byte(10), slot.byte(3 * WORD)), (Some(11), None));
         assert_eq!((slot.four(1), slot.four(3 * WORD / 4)), (Some([5, 6, 7, 8]), None));
-    }
-
-    #[test]
-    fn numbers_are_written_as_their_bytes() {
-        let (number, words) = (AtomicU32::new(0), [const { Word::new(0) }; 8]);
-        let slot = Slot::new(&number, &words);
-        let read = |number: u32, length: usize| {
-            let mut out = vec![0; length];
-            slot.copy(generation(number), &mut out).map(|()| out)
-        };
-        for count in 0..7usize {
-            let floats: Vec<f32> = (0..count).map(|i| i as f32 - 2.5).collect();
-            slot.write_f32(generation(1), &floats);
-            assert_eq!(read(1, 4 * count), Ok(floats.iter().flat_map(|number| number.to_le_bytes()).collect()));
-            let signed: Vec<i8> = (0..2 * count).map(|i| -(i as i8)).collect();
-            slot.write_i8(generation(2), &signed);
-            assert_eq!(read(2, 2 * count), Ok(signed.iter().map(|number| *number as u8).collect()));
-        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use milad_ring::{Numbers, PlaneReader, PlaneWriter};
+use milad_ring::{PlaneReader, PlaneWriter};
 
 const BYTES: usize = 4096;
 const SLOTS: usize = 4;
@@ -28,7 +28,7 @@ fn a_view_that_was_overtaken_is_never_valid_ten_thousand_times() {
     let mut next = 1;
     for round in 0..10_000usize {
         let (slot, number) = (round % SLOTS, next);
-        writer.write(slot, generation(number), Numbers::U8(&[number as u8; BYTES]));
+        writer.write(slot, generation(number), &[number as u8; BYTES]);
         let view = reader.slot(slot).unwrap();
         view.begin(generation(number)).unwrap();
         let pause = round * 7 % BYTES;
@@ -38,7 +38,7 @@ fn a_view_that_was_overtaken_is_never_valid_ten_thousand_times() {
         assert!(view.holds(generation(number)));
         // A whole ring later the slot is another frame's.
         next += SLOTS as u32;
-        writer.write(slot, generation(next), Numbers::U8(&[next as u8; BYTES]));
+        writer.write(slot, generation(next), &[next as u8; BYTES]);
         assert_eq!(view.byte(pause), Some(next as u8), "the memory is shared");
         assert!(!view.holds(generation(number)), "round {round}");
         assert!(view.copy(generation(number), &mut [0; BYTES]).is_err(), "round {round}");
@@ -55,7 +55,7 @@ fn a_copy_is_whole_or_refused_however_fast_the_writer_is() {
         let done = &done;
         scope.spawn(move || {
             for number in 1..200_000u32 {
-                writer.write(number as usize % SLOTS, generation(number), Numbers::U8(&[number as u8; BYTES]));
+                writer.write(number as usize % SLOTS, generation(number), &[number as u8; BYTES]);
             }
             done.store(true, Ordering::Release);
         });

@@ -106,17 +106,16 @@ impl Rig {
     /// Publishes a result with a map of `pixels` for each task.
     pub fn publish_maps(&mut self, pixels: usize) {
         let mut result = self.result();
-        let planes: Vec<_> = (0..2)
-            .map(|task| Plane {
-                task,
-                channels: 1,
-                height: 1,
-                width: pixels,
-                values: Values::F32((0..pixels).map(|i| (i + task) as f32).collect()),
-            })
-            .collect();
+        let empty =
+            |task| Plane { task, channels: 1, height: 1, width: pixels, values: Values::F32(vec![0.0; pixels].into()) };
+        let mut planes = [0, 1].map(empty);
+        self.server.lend(result.epoch, &mut planes);
+        for (task, plane) in planes.iter_mut().enumerate() {
+            let Values::F32(values) = &mut plane.values else { continue };
+            values.iter_mut().enumerate().for_each(|(i, value)| *value = (i + task) as f32);
+        }
         result.sequence = self.sequence;
-        self.server.publish(&result, &planes);
+        self.server.publish(&result, &mut planes);
         self.sequence += 1;
     }
 
