@@ -19,10 +19,12 @@ One file, Linux, Python 3.9 or newer, numpy. It may be copied next to a program 
 from __future__ import annotations
 
 import array
+import ctypes
 import fcntl
 import json
 import mmap
 import os
+import platform
 import select
 import socket
 import tempfile
@@ -47,6 +49,11 @@ DESCRIPTORS = 64
 RETRY = 0.2
 # Messages that are passed over at most before a result is given.
 AT_ONCE = 256
+# Without a look at the socket: a daemon that was killed rings no bell.
+NAP = 0.2
+# asm/unistd.h: the futex call with two longs of time.
+SYS_FUTEX = {"x86_64": 202, "aarch64": 98, "armv7l": 240, "armv6l": 240, "i686": 240}.get(platform.machine())
+FUTEX_WAIT = 0
 # linux/fcntl.h; the fcntl module has them from Python 3.8 or 3.13 on, depending.
 F_GET_SEALS, F_SEAL_SHRINK = 1034, 2
 
@@ -178,8 +185,83 @@ class _Plane:
         return View(values.reshape(shape), np.frombuffer(self.memory, "<u4", 1, start), generation)
 
 
+class _Timespec(ctypes.Structure):
+    _fields_ = [("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long)]
+
+
+class _Lines:
+    """Results' lines in shared memory, and the bell that tells of them."""
+
+    def __init__(self, info: Dict[str, Any], slots: int, fd: int) -> None:
+        plane = _Plane({"dtype": "u8", "shape": [info["bytes"]], **info}, slots, fd)
+        self.views = [plane.view(slot, 0) for slot in range(slots)]
+        # Behind the first slot's generation.
+        self.bell = np.frombuffer(plane.memory, "<u4", 1, 4)
+        self.last: Optional[int] = None
+
+    def _next(self) -> Optional[Tuple[int, View]]:
+        """The generation and place of the oldest line that was not given yet; at first of the newest."""
+        found = [(int(view._generation[0]), view) for view in self.views]
+        if self.last is None:
+            newest = max((number for number, _ in found if number), key=lambda number: _later(found[0][0], number), default=0)
+            return next(((number, view) for number, view in found if number == newest), None) if newest else None
+        fresh = [(number, view) for number, view in found if number and _later(self.last, number) > 0]
+        return min(fresh, key=lambda it: _later(self.last or 0, it[0]), default=None)
+
+    def saw(self, generation: int) -> None:
+        """This one's line came another way."""
+        if self.last is None or _later(self.last, generation) > 0:
+            self.last = generation
+
+    def waits(self) -> bool:
+        return self._next() is not None
+
+    def take(self) -> Optional[Dict[str, Any]]:
+        """The next result; what was overlooked before it is in its `dropped`."""
+        for _ in self.views:
+            found = self._next()
+            if found is None:
+                return None
+            number, view = found
+            _fence()
+            line = view.array.tobytes()
+            _fence()
+            if int(view._generation[0]) == number:
+                message = _parsed(line[: line.find(b"\n") + 1])
+                message["dropped"] = message.get("dropped", 0) + (0 if self.last is None else _later(self.last, number) - 1)
+                self.last = number
+                return message
+        return None
+
+    def sleep(self, seen: int, most: float) -> None:
+        """Until the bell is another one than `seen`; or wakes up for nothing."""
+        most = min(most, NAP)
+        time_left = _Timespec(int(most), int(most % 1 * 1e9))
+        address = ctypes.c_void_p(self.bell.__array_interface__["data"][0])
+        _LIBC.syscall(ctypes.c_long(SYS_FUTEX or 0), address, ctypes.c_int(FUTEX_WAIT), ctypes.c_uint(seen), ctypes.byref(time_left), None, 0)
+
+
+_LIBC = ctypes.CDLL(None)
+
+
+def _later(first: int, second: int) -> int:
+    """How many generations one is later than another; past 2**32 - 1 comes 1."""
+    distance = (second - first + (1 << 31)) % (1 << 32) - (1 << 31)
+    return distance - 1 if distance > 0 and second < first else distance
+
+
+def _parsed(line: Union[bytes, bytearray]) -> Dict[str, Any]:
+    try:
+        message = json.loads(line)
+    except ValueError as problem:
+        raise Error(f"not a message of milad: {problem}") from None
+    if not isinstance(message, dict):
+        raise Error("not a message of milad: no object")
+    return message
+
+
 class _Connection:
-    """Lines, payloads and descriptors of one connection."""
+    """Lines, payloads and descriptors of one connection; and lines that come in shared memory, behind all that the socket has."""
 
     def __init__(self, path: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
@@ -190,6 +272,7 @@ class _Connection:
             raise
         self.buffer = bytearray()
         self.sets: Deque[List[int]] = deque()
+        self.lines: Optional[_Lines] = None
 
     def close(self) -> None:
         self.socket.close()
@@ -204,6 +287,16 @@ class _Connection:
             return True
         poll = select.poll()
         poll.register(self.socket, select.POLLIN)
+        end = None if timeout is None else time.monotonic() + timeout
+        while self.lines is not None:
+            bell = int(self.lines.bell[0])
+            _fence()
+            if poll.poll(0) or self.lines.waits():
+                return True
+            left = NAP if end is None else end - time.monotonic()
+            if left <= 0:
+                return False
+            self.lines.sleep(bell, left)
         return bool(poll.poll(None if timeout is None else max(0.0, timeout) * 1000))
 
     def _more(self) -> None:
@@ -223,18 +316,22 @@ class _Connection:
 
     def receive(self) -> Tuple[Dict[str, Any], bytearray]:
         """The next message and what came behind its line."""
+        while self.lines is not None and not self.buffer:
+            self.ready(None)
+            poll = select.poll()
+            poll.register(self.socket, select.POLLIN)
+            if poll.poll(0):
+                break
+            found = self.lines.take()
+            if found is not None:
+                return found, bytearray()
         scanned = 0
         while (end := self.buffer.find(b"\n", scanned)) < 0:
             scanned = len(self.buffer)
             if scanned > LINE_LIMIT:
                 raise Error("a line of more than a MiB: not a message of milad")
             self._more()
-        try:
-            message = json.loads(self.buffer[:end])
-        except ValueError as problem:
-            raise Error(f"not a message of milad: {problem}") from None
-        if not isinstance(message, dict):
-            raise Error("not a message of milad: no object")
+        message = _parsed(self.buffer[:end])
         del self.buffer[: end + 1]
         wanted = message.get("payload_bytes", 0)
         if not 0 <= wanted <= PAYLOAD_LIMIT:
@@ -243,6 +340,12 @@ class _Connection:
             self._more()
         payload = self.buffer[:wanted]
         del self.buffer[:wanted]
+        if self.lines is not None:
+            if "shared" in message:
+                self.lines.saw(message["shared"]["generation"])
+            elif message.get("type") == "model" or message.get("state") == "up":
+                # Lines of another epoch come in other memory. What was not read of the last one's is too late.
+                self.lines = None
         return message, payload
 
 
@@ -377,8 +480,11 @@ class Results:
     def _mapped(self, message: Dict[str, Any]) -> Dict[str, _Plane]:
         descriptors = self._connection.sets.popleft() if self._connection and self._connection.sets else []
         try:
-            if len(descriptors) != len(message["planes"]):
+            lines = message.get("lines")
+            if len(descriptors) != len(message["planes"]) + (lines is not None):
                 raise Error(f"{len(message['planes'])} planes with {len(descriptors)} descriptors")
+            if self._connection:
+                self._connection.lines = _Lines(lines, message["slots"], descriptors[-1]) if lines else None
             pairs = zip(message["planes"], descriptors)
             return {info["task"]: _Plane(info, message["slots"], fd) for info, fd in pairs if info["dtype"] in DTYPES}
         finally:
@@ -403,13 +509,15 @@ class Results:
 
 
 def connect(socket_path: Union[str, Path, None] = None, *, tasks: Optional[Sequence[str]] = None, maps: str = "none",
-            image: bool = False, every: int = 1, max_age: Optional[float] = 1.0, newest: bool = True, reconnect: bool = True,
+            lines: str = "socket", image: bool = False, every: int = 1, max_age: Optional[float] = 1.0, newest: bool = True, reconnect: bool = True,
             timeout: Optional[float] = None) -> Results:
     """Connects to milad.
 
     socket_path: where the daemon listens; None: where it does by default.
     tasks: whose statistics and maps are wanted; None: all.
     maps: "none", "inline" (each result brings a copy) or "shared" (views of the daemon's memory).
+    lines: "shared" with shared maps: results' lines come in shared memory, too, and the daemon wakes all such programs at once; cheapest
+        for it where several read. Not together with `every`; where it can't be had, they come by the socket.
     image: whether the picture that the networks saw comes along with the maps.
     every: every n-th result.
     max_age: seconds; results captured longer ago are passed over. None: none is.
@@ -424,6 +532,8 @@ def connect(socket_path: Union[str, Path, None] = None, *, tasks: Optional[Seque
         subscribe["tasks"] = list(tasks)
     if image:
         subscribe["image"] = True
+    if lines != "socket" and SYS_FUTEX is not None:
+        subscribe["lines"] = lines
     request = {"protocol": PROTOCOL, "subscribe": subscribe}
     path = None if socket_path is None else str(socket_path)
     return Results(path, request, max_age, newest, reconnect, timeout)

@@ -251,6 +251,23 @@ mod tests {
     }
 
     #[test]
+    fn idle_is_said_only_where_nothing_is_to_come_without_a_ring() {
+        let (mut sender, mut receiver) = link(Policy::NewestWins, None);
+        assert!(receiver.is_idle());
+        sender.send(1);
+        assert!(!receiver.is_idle());
+        // Asked twice, the token is gone and the value is not.
+        assert!(receiver.is_idle() && matches!(receiver.try_receive(), Received::Value(1)));
+        sender.send(2);
+        assert!(matches!(receiver.try_receive(), Received::Value(2)) && receiver.is_idle());
+        drop(sender);
+        assert!(!receiver.is_idle() && matches!(receiver.try_receive(), Received::Closed));
+        // A channel can't tell its end without a value.
+        let (_sender, receiver) = link::<u8>(Policy::Lossless, None);
+        assert!(!receiver.is_idle());
+    }
+
+    #[test]
     fn a_receiver_in_poll_is_rung_for_values_and_for_the_end() {
         let readable = |event: &Event| {
             let mut fds = [rustix::event::PollFd::from_borrowed_fd(event.fd(), rustix::event::PollFlags::IN)];

@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use milad_client::{Hello, MapsMode, Message, SharedSlot, Subscribe};
+use milad_client::{Hello, LinesMode, MapsMode, Message, Subscribe};
 use rustix::io::Errno;
 use rustix::net::{
     RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, recv, send, sendmsg, shutdown,
@@ -18,7 +18,7 @@ use rustix::net::{
 use super::block::{Block, Kind, TaskMask, Way};
 use super::plane::IMAGE_TASK;
 use super::request;
-use super::shared::{Delivery, Ring};
+use super::shared::{Delivery, Shared};
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// Requests of one client that are looked at before others have their turn.
@@ -133,8 +133,10 @@ pub struct Client {
     paused_until: u64,
     subscribed: Subscribe,
     tasks: TaskMask,
-    /// The ring whose planes it was given last, and of which tasks.
-    ring: (u64, TaskMask),
+    /// The ring whose planes it was given last, of which tasks, and whether with lines.
+    ring: (u64, TaskMask, bool),
+    /// It was sent something, and may be waiting elsewhere for a bell that tells of it.
+    spoke: bool,
     /// Results until the next one that it wants.
     skip: u32,
 }
@@ -162,7 +164,8 @@ impl Client {
             paused_until: 0,
             subscribed: Subscribe::default(),
             tasks: 0,
-            ring: (0, 0),
+            ring: (0, 0, false),
+            spoke: false,
             skip: 0,
         };
         client.resolve(hello);
@@ -186,6 +189,16 @@ impl Client {
     /// The tasks whose maps it wants this way.
     pub fn wants(&self, maps: MapsMode) -> TaskMask {
         if self.subscribed.maps == maps && self.closing.is_none() { self.tasks } else { 0 }
+    }
+
+    /// Whether it reads results' lines where their maps are.
+    pub fn wants_lines(&self) -> bool {
+        self.subscribed.lines == LinesMode::Shared && self.closing.is_none()
+    }
+
+    /// Whether it was sent something since the last time, though it may be waiting elsewhere.
+    pub fn take_spoke(&mut self) -> bool {
+        std::mem::take(&mut self.spoke)
     }
 
     /// Whether it wants to know where frames go.
@@ -237,30 +250,36 @@ impl Client {
     }
 
     /// What its next result's line is like, should it lose nothing and have the ring's memory.
-    pub fn kind(&self, shared: Option<(&Ring, SharedSlot)>) -> Kind {
+    pub fn kind(&self, shared: Option<Shared<'_>>) -> Kind {
         let way = match (self.subscribed.maps, shared) {
             (MapsMode::Inline, _) => Way::Inline,
-            (MapsMode::Shared, Some((ring, slot))) if ring.has(self.tasks) => Way::Shared(slot),
+            (MapsMode::Shared, Some(Shared { ring, slot, .. })) if ring.has(self.tasks) => Way::Shared(slot),
             _ => Way::None,
         };
         (self.tasks, way)
     }
 
-    /// Queues a result, whose maps are in the ring's slot where there is one. Returns how many messages were lost for it.
-    pub fn offer_result(&mut self, block: &Arc<Block>, shared: Option<(&Ring, SharedSlot)>, now_ns: u64) -> u64 {
+    /// Queues a result, whose maps are in the ring's slot where there is one, unless its line is there, too, and read there. Returns
+    /// how many messages were lost for it.
+    pub fn offer_result(&mut self, block: &Arc<Block>, shared: Option<Shared<'_>>, now_ns: u64) -> u64 {
         let ((_, mut way), mut lost) = (self.kind(shared), 0);
-        if let (Way::Shared(_), Some((ring, _))) = (way, shared) {
-            let (serial, given) = self.ring;
-            if serial != ring.serial() || self.tasks & !given != 0 {
-                let (queued, lost_now) = self.offer(Outgoing::Maps(ring.delivery(self.tasks)), now_ns);
+        if let (Way::Shared(_), Some(Shared { ring, line, .. })) = (way, shared) {
+            let lines = line && self.wants_lines();
+            let has = |(serial, given, given_lines): (u64, TaskMask, bool), tasks: TaskMask| {
+                serial == ring.serial() && tasks & !given == 0 && (given_lines || !lines)
+            };
+            if !has(self.ring, self.tasks) {
+                let (queued, lost_now) = self.offer(Outgoing::Maps(ring.delivery(self.tasks, lines)), now_ns);
                 lost += lost_now;
                 if queued {
-                    self.ring = (ring.serial(), self.tasks);
+                    self.ring = (ring.serial(), self.tasks, lines);
                 }
             }
-            // Without its memory a slot's number is of no use: then there are no maps with this result.
-            if self.ring.0 != ring.serial() || self.tasks & !self.ring.1 != 0 {
-                way = Way::None;
+            match has(self.ring, self.tasks) {
+                true if lines => return lost,
+                true => {}
+                // Without its memory a slot's number is of no use: then there are no maps with this result.
+                false => way = Way::None,
             }
         }
         lost + self.offer(Outgoing::Result { block: block.clone(), tasks: self.tasks, way }, now_ns).1
@@ -421,6 +440,7 @@ impl Client {
             }
         };
         self.sent += sent;
+        self.spoke |= self.subscribed.lines == LinesMode::Shared;
         Ok(sent == left)
     }
 

@@ -1,6 +1,6 @@
 //! What a client asks for: a line, checked against what there is. Believes no byte of it.
 
-use milad_client::{Hello, MapsMode, PROTOCOL, Request, Subscribe};
+use milad_client::{Hello, LinesMode, MapsMode, PROTOCOL, Request, Subscribe};
 
 use super::shared;
 
@@ -20,6 +20,11 @@ pub fn parse(line: &[u8], hello: &Hello) -> Result<Subscribe, String> {
     }
     if subscribe.image && subscribe.maps == MapsMode::None {
         return Err("\"image\" comes with maps: ask for \"inline\" or \"shared\" ones".into());
+    }
+    if subscribe.lines == LinesMode::Shared && (subscribe.maps, subscribe.every) != (MapsMode::Shared, 1) {
+        return Err(
+            "\"lines\" in shared memory come with \"maps\" there, and with every result: leave out \"every\"".into()
+        );
     }
     if subscribe.maps == MapsMode::Shared
         && let Some(why) = shared::unavailable()

@@ -17,10 +17,10 @@ use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{SendFlags, SocketFlags, accept_with, send};
 
-use super::block::{Block, Kind, TaskMask, contains};
+use super::block::{Block, Kind, TaskMask, Way, contains};
 use super::client::{Client, Limits, encode};
 use super::plane::{IMAGE_TASK, Plane};
-use super::shared::Ring;
+use super::shared::{Ring, Shared};
 use super::socket::ListeningSocket;
 use crate::clock;
 use crate::pulse::rest_during;
@@ -185,12 +185,10 @@ impl Server {
                 shared |= client.wants(MapsMode::Shared);
             }
         }
-        let ring = self.ring.as_mut().filter(|_| shared != 0);
-        let shared = ring.map(|ring| {
+        let slot = self.ring.as_mut().filter(|_| shared != 0).map(|ring| {
             let generation = self.generation;
             self.generation = generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
-            let slot = ring.announce(planes, generation);
-            (&*ring, slot)
+            ring.announce(planes, generation)
         });
         // Whoever wants payloads waits for those who don't.
         for (wanted, payloads) in [(0, false), (inline, true)] {
@@ -199,8 +197,17 @@ impl Server {
             if kinds.peek().is_none() {
                 continue;
             }
-            let kinds = kinds.map(|(client, _)| client.kind(shared));
+            let shared = slot.zip(self.ring.as_ref()).map(|(slot, ring)| Shared { ring, slot, line: false });
+            // One line for all who read it beside the maps: of all tasks that any of them wants.
+            let readers =
+                self.clients.iter().zip(due).filter(|(client, due)| chosen(client, *due) && client.wants_lines());
+            let all = readers.map(|(client, _)| client.kind(shared)).filter(|(_, way)| *way != Way::None);
+            let all = all.reduce(|(tasks, way), (more, _)| (tasks | more, way));
+            let kinds = all.into_iter().chain(kinds.map(|(client, _)| client.kind(shared)));
             let block = encoded(&mut self.blocks, result, planes, wanted, kinds);
+            let place = slot.zip(all.and_then(|kind| block.line(kind))).zip(self.ring.as_mut());
+            let line = place.is_some_and(|((slot, line), ring)| ring.write_line(slot, line));
+            let shared = slot.zip(self.ring.as_ref()).map(|(slot, ring)| Shared { ring, slot, line });
             let clients = self.clients.iter_mut().zip(due).filter(|(client, due)| chosen(client, *due));
             let lost = clients.map(|(client, _)| client.offer_result(&block, shared, now)).sum();
             self.metrics.client_lost(lost);
@@ -212,6 +219,15 @@ impl Server {
                 // A client that is gone stays until the next poll tells so: nothing is closed here.
                 let _ = client.send(now);
             }
+            self.chime(all.is_some());
+        }
+    }
+
+    /// Wakes clients that wait in shared memory: for a line there (`written`), or for what they were sent.
+    fn chime(&mut self, written: bool) {
+        let spoke = self.clients.iter_mut().fold(false, |spoke, client| client.take_spoke() | spoke);
+        if let (Some(ring), true) = (&self.ring, spoke || written) {
+            ring.ring();
         }
     }
 
@@ -257,6 +273,9 @@ impl Server {
         loop {
             // Who has it all, or is gone, is closed.
             self.clients.retain_mut(|client| client.send(now).is_ok() && client.has_output());
+            if let Some(ring) = &self.ring {
+                ring.ring();
+            }
             let left = end.saturating_duration_since(Instant::now());
             if self.clients.is_empty() || left.is_zero() {
                 return;
@@ -339,6 +358,7 @@ impl Server {
         if self.clients.len() != before {
             self.metrics.clients(self.clients.len());
         }
+        self.chime(false);
     }
 
     /// Sends to everybody what goes without waiting.
@@ -347,6 +367,7 @@ impl Server {
             client.unblock();
             let _ = client.send(now);
         }
+        self.chime(false);
     }
 
     fn accept(&mut self, now: u64) {

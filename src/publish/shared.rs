@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 
-use milad_client::{MapsMessage, Message, PlaneInfo, SharedSlot};
-use milad_ring::{PlaneError, PlaneWriter};
+use milad_client::{LinesInfo, MapsMessage, Message, PlaneInfo, SharedSlot};
+use milad_ring::{LinesWriter, PlaneError, PlaneWriter};
 
 use super::block::{TaskMask, contains};
 use super::client::encode;
@@ -16,6 +16,9 @@ use super::plane::Plane;
 /// How many maps of each plane are there at a time. A client has this many frames, less one, to read what it was told of:
 /// more than wait for it in the daemon (`Limits::waiting`), the one being sent, and one in its hands.
 pub const SLOTS: usize = 8;
+
+/// Room for a line at least, and in what steps there is more.
+const LINE_BYTES: usize = 2048;
 
 /// Whether this system has what shared maps need; if not, why.
 pub fn unavailable() -> Option<&'static str> {
@@ -33,6 +36,17 @@ pub struct Delivery {
     pub descriptors: Arc<[Arc<OwnedFd>]>,
 }
 
+/// A result's place in a ring.
+#[derive(Debug, Clone, Copy)]
+pub struct Shared<'a> {
+    /// Which ring.
+    pub ring: &'a Ring,
+    /// Where in it.
+    pub slot: SharedSlot,
+    /// Whether its line is there, too.
+    pub line: bool,
+}
+
 /// The ring of an epoch.
 #[derive(Debug)]
 pub struct Ring {
@@ -43,6 +57,8 @@ pub struct Ring {
     planes: Vec<RingPlane>,
     /// Tasks whose plane could not be made: said once, not tried again.
     failed: TaskMask,
+    /// Results' lines, once somebody wanted them here; `Err`: that could not be.
+    lines: Option<Result<LinesWriter, ()>>,
 }
 
 #[derive(Debug)]
@@ -55,7 +71,7 @@ struct RingPlane {
 impl Ring {
     /// Without any plane yet.
     pub fn new(epoch: u64, serial: u64) -> Ring {
-        Ring { epoch, serial, next: 0, planes: Vec::new(), failed: 0 }
+        Ring { epoch, serial, next: 0, planes: Vec::new(), failed: 0, lines: None }
     }
 
     /// Which ring it is.
@@ -129,14 +145,44 @@ impl Ring {
         self.planes.iter().fold(tasks, |left, known| left & !(1u64.checked_shl(known.task as u32).unwrap_or(0))) == 0
     }
 
-    /// What a client that wants these tasks must be given.
-    pub fn delivery(&self, tasks: TaskMask) -> Delivery {
+    /// Puts a result's line beside its maps. Returns whether it is there: it may be longer than any before, or there is no memory.
+    pub fn write_line(&mut self, shared: SharedSlot, line: &[u8]) -> bool {
+        let lines = self.lines.get_or_insert_with(|| {
+            // Numbers in it vary in length, and little else.
+            let bytes = line.len().saturating_mul(2).next_multiple_of(LINE_BYTES);
+            LinesWriter::new("milad-lines", SLOTS, bytes)
+                .map_err(|error| log::error!("no lines in shared memory: {error}"))
+        });
+        let slot = shared.slot as usize;
+        lines.as_mut().is_ok_and(|lines| lines.write(slot, shared.generation, line))
+    }
+
+    fn lines(&self) -> Option<&LinesWriter> {
+        self.lines.as_ref()?.as_ref().ok()
+    }
+
+    /// Wakes all who read lines here.
+    pub fn ring(&self) {
+        if let Some(lines) = self.lines() {
+            lines.ring();
+        }
+    }
+
+    /// What a client that wants these tasks, and maybe lines, must be given.
+    pub fn delivery(&self, tasks: TaskMask, lines: bool) -> Delivery {
         let planes = || self.planes.iter().filter(|known| contains(tasks, known.task));
+        let lines = self.lines().filter(|_| lines);
         let message = Message::Maps(MapsMessage {
             epoch: self.epoch,
             slots: SLOTS as u32,
             planes: planes().map(|known| known.info.clone()).collect(),
+            lines: lines.map(LinesWriter::layout).map(|layout| LinesInfo {
+                slot_bytes: layout.slot_bytes as u64,
+                data_offset: layout.data_offset as u64,
+                bytes: layout.bytes as u64,
+            }),
         });
-        Delivery { line: encode(&message), descriptors: planes().map(|known| known.writer.fd().clone()).collect() }
+        let descriptors = planes().map(|known| known.writer.fd()).chain(lines.map(LinesWriter::fd));
+        Delivery { line: encode(&message), descriptors: descriptors.cloned().collect() }
     }
 }

@@ -8,6 +8,7 @@ mod camera;
 mod clients;
 mod daemon;
 mod eval;
+mod lines;
 mod manual;
 mod metrics;
 mod samples;

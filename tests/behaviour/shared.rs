@@ -4,16 +4,16 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use milad::publish::Limits;
+use milad::publish::{Limits, Plane, Values};
 use milad_client::*;
 
 use crate::clients::rig::Rig;
 use crate::support::{Daemon, bundle};
 
-const SHARED: &str = "{\"subscribe\":{\"maps\":\"shared\"}}\n";
+pub const SHARED: &str = "{\"subscribe\":{\"maps\":\"shared\"}}\n";
 
 /// A client of the crate on the rig's socket, which has asked for something.
-fn client(rig: &mut Rig, request: &str) -> Client {
+pub fn client(rig: &mut Rig, request: &str) -> Client {
     let mut stream = UnixStream::connect(rig.folder.path("s")).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
@@ -24,11 +24,11 @@ fn client(rig: &mut Rig, request: &str) -> Client {
     client
 }
 
-fn next(client: &mut Client) -> Received {
+pub fn next(client: &mut Client) -> Received {
     client.receive().unwrap().expect("a message")
 }
 
-fn slot(received: &Received) -> SharedSlot {
+pub fn slot(received: &Received) -> SharedSlot {
     match &received.message {
         Message::Result(result) => result.shared.expect("shared maps"),
         other => panic!("expected a result, got {other:?}"),
@@ -113,6 +113,39 @@ fn maps_of_another_size_come_in_new_memory() {
     }
 }
 
+/// One task's maps are larger than a reader would map: who wants those gets results without maps, the others don't notice.
+#[test]
+fn memory_that_can_not_be_had_costs_only_those_who_asked_for_it() {
+    let mut rig = Rig::new("refused-memory", Limits::default());
+    let (mut both, mut one) =
+        (client(&mut rig, SHARED), client(&mut rig, "{\"subscribe\":{\"maps\":\"shared\",\"tasks\":[\"depth\"]}}\n"));
+    let mut lines = client(&mut rig, "{\"subscribe\":{\"maps\":\"shared\",\"lines\":\"shared\"}}\n");
+    let plane = |task, values: Vec<u8>| Plane {
+        task,
+        channels: 1,
+        height: 1,
+        width: values.len(),
+        values: Values::U8(values.into()),
+    };
+    let mut planes = [plane(0, vec![0; 4]), plane(1, vec![0; 135_000_000])];
+    for round in 0..3 {
+        rig.server.lend(0, &mut planes);
+        if let Values::U8(values) = &mut planes[0].values {
+            values.fill(round);
+        }
+        rig.server.publish(&ResultMessage { sequence: u64::from(round), ..rig.result() }, &mut planes);
+        if round == 0 {
+            assert!(matches!(next(&mut one).message, Message::Maps(maps) if maps.planes.len() == 1));
+        }
+        let received = next(&mut one);
+        assert_eq!(one.map_of(&received, "depth").unwrap().to_u8(), Ok(vec![round; 4]));
+        for without in [&mut both, &mut lines] {
+            let Message::Result(result) = next(without).message else { panic!("a result without maps") };
+            assert_eq!((result.sequence, result.shared, result.dropped), (u64::from(round), None, 0));
+        }
+    }
+}
+
 /// One that stops reading, one that dies, one that closes what it was given, one that writes garbage.
 #[test]
 fn bad_neighbours_change_nothing() {
@@ -160,6 +193,8 @@ fn what_can_not_be_had_is_refused_with_a_reason() {
         ("{\"protocol\":2,\"subscribe\":{}}\n", "this daemon speaks 1"),
         ("{\"subscribe\":{\"image\":true}}\n", "ask for \"inline\" or \"shared\" ones"),
         ("{\"subscribe\":{\"maps\":\"telepathy\"}}\n", "unknown variant `telepathy`"),
+        ("{\"subscribe\":{\"lines\":\"shared\"}}\n", "come with \"maps\" there"),
+        ("{\"subscribe\":{\"maps\":\"shared\",\"lines\":\"shared\",\"every\":2}}\n", "leave out \"every\""),
     ] {
         peer.write(request);
         rig.serve();

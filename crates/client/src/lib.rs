@@ -35,13 +35,13 @@ mod results;
 mod stream;
 
 pub use map::{Map, MapError};
-pub use maps::{IMAGE, MapsMessage, PlaneInfo, SharedSlot};
+pub use maps::{IMAGE, LinesInfo, MapsMessage, PlaneInfo, SharedSlot};
 pub use message::{
     AccountMessage, BundleInfo, CameraInfo, CameraMessage, CameraState, ClassInfo, Dropped, Hello, Message,
     ModelMessage, PROTOCOL, TaskInfo, TaskKind,
 };
 pub use named::Named;
-pub use request::{MapsMode, Request, Subscribe};
+pub use request::{LinesMode, MapsMode, Request, Subscribe};
 pub use result::{Dtype, Keyframe, Latency, MapInfo, ResultHead, ResultMessage, Share, Statistics};
 pub use results::{Answer, Options, Results};
 pub use stream::{Client, ClientError, Limits, Received, default_socket};

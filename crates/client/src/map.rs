@@ -46,8 +46,9 @@ pub struct SharedMaps {
 impl SharedMaps {
     /// Maps what a message brought, after a look at it.
     pub fn new(message: &MapsMessage, descriptors: &[OwnedFd]) -> Result<SharedMaps, String> {
-        if message.planes.len() != descriptors.len() {
-            return Err(format!("{} planes with {} descriptors", message.planes.len(), descriptors.len()));
+        let expected = message.planes.len() + usize::from(message.lines.is_some());
+        if expected != descriptors.len() {
+            return Err(format!("{expected} pieces of shared memory with {} descriptors", descriptors.len()));
         }
         let plane = |(info, fd): (&PlaneInfo, &OwnedFd)| {
             let layout = info.layout(message.slots).ok_or("a plane larger than this machine's memory")?;

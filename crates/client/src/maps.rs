@@ -19,6 +19,27 @@ pub struct MapsMessage {
     pub slots: u32,
     /// One for each descriptor.
     pub planes: Vec<PlaneInfo>,
+    /// Where results' lines are, for a client that reads them there: one more descriptor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<LinesInfo>,
+}
+
+/// A memfd with the lines of results, slot by slot, and the bell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinesInfo {
+    /// From the start of a slot to the start of the next.
+    pub slot_bytes: u64,
+    /// From the start of a slot to its line.
+    pub data_offset: u64,
+    /// The most that a line has, with its newline.
+    pub bytes: u64,
+}
+
+impl LinesInfo {
+    /// Its numbers, as far as they fit this machine.
+    pub fn layout(&self, slots: u32) -> Option<Layout> {
+        layout(slots, self.slot_bytes, self.data_offset, self.bytes)
+    }
 }
 
 /// A memfd with the maps of one task.
@@ -43,13 +64,17 @@ pub struct PlaneInfo {
 impl PlaneInfo {
     /// Its numbers, as far as they fit this machine.
     pub fn layout(&self, slots: u32) -> Option<Layout> {
-        Some(Layout {
-            slots: usize::try_from(slots).ok()?,
-            slot_bytes: usize::try_from(self.slot_bytes).ok()?,
-            data_offset: usize::try_from(self.data_offset).ok()?,
-            bytes: usize::try_from(self.bytes).ok()?,
-        })
+        layout(slots, self.slot_bytes, self.data_offset, self.bytes)
     }
+}
+
+fn layout(slots: u32, slot_bytes: u64, data_offset: u64, bytes: u64) -> Option<Layout> {
+    Some(Layout {
+        slots: usize::try_from(slots).ok()?,
+        slot_bytes: usize::try_from(slot_bytes).ok()?,
+        data_offset: usize::try_from(data_offset).ok()?,
+        bytes: usize::try_from(bytes).ok()?,
+    })
 }
 
 /// Where a result's maps are: in this slot of every plane, for as long as the slot's generation is this one.

@@ -23,6 +23,9 @@ pub struct Subscribe {
     pub every: u32,
     /// Whether and how maps come along.
     pub maps: MapsMode,
+    /// How results' lines reach the client, where it has maps in shared memory.
+    #[serde(skip_serializing_if = "is_default")]
+    pub lines: LinesMode,
     /// Whether the picture that the networks saw comes along with the maps, as a map called `image`.
     #[serde(skip_serializing_if = "is_false")]
     pub image: bool,
@@ -35,9 +38,14 @@ fn is_false(value: &bool) -> bool {
     !*value
 }
 
+fn is_default(lines: &LinesMode) -> bool {
+    *lines == LinesMode::default()
+}
+
 impl Default for Subscribe {
     fn default() -> Self {
-        Subscribe { tasks: None, every: 1, maps: MapsMode::None, image: false, account: false }
+        let (maps, lines) = (MapsMode::default(), LinesMode::default());
+        Subscribe { tasks: None, every: 1, maps, lines, image: false, account: false }
     }
 }
 
@@ -51,5 +59,17 @@ pub enum MapsMode {
     /// As raw bytes behind each result's line.
     Inline,
     /// In shared memory.
+    Shared,
+}
+
+/// How results' lines reach a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinesMode {
+    /// Each on its own, by the socket.
+    #[default]
+    Socket,
+    /// In shared memory like the maps, and all such clients are woken at once: the cheapest way for many. A daemon that does not
+    /// know it goes on by the socket.
     Shared,
 }

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::map::{Map, MapError};
@@ -139,7 +138,7 @@ impl Results {
     fn catch_up(&mut self) {
         for _ in 0..AT_ONCE {
             let Some(client) = &mut self.client else { return };
-            if !ready(client, Some(Duration::ZERO)).unwrap_or(false) {
+            if !client.wait(Some(Duration::ZERO)).unwrap_or(false) {
                 return;
             }
             match client.receive() {
@@ -176,7 +175,7 @@ impl Results {
             }
             return Ok(false);
         };
-        if !ready(client, left)? {
+        if !client.wait(left)? {
             return Ok(false);
         }
         match client.receive() {
@@ -226,19 +225,6 @@ impl Results {
             _ => {}
         }
         Ok(false)
-    }
-}
-
-/// Waits until there is something to read. Returns whether there is.
-fn ready(client: &Client, left: Option<Duration>) -> Result<bool, ClientError> {
-    if client.has_buffered() {
-        return Ok(true);
-    }
-    let timeout = left.map(|left| Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos() as _ });
-    match poll(&mut [PollFd::new(client.stream(), PollFlags::IN)], timeout.as_ref()) {
-        Ok(count) => Ok(count > 0),
-        Err(rustix::io::Errno::INTR) => Ok(false),
-        Err(error) => Err(ClientError::Io(error.into())),
     }
 }
 

@@ -1,14 +1,20 @@
-//! A blocking client: connects, reads line by line, takes the payload and the descriptors that a line announces.
+//! A blocking client: connects, reads line by line, takes the payload and the descriptors that a line announces. Results' lines that
+//! come in shared memory are found there, behind all that the socket has.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use milad_ring::{Line, LinesReader};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::connection::Connection;
 use crate::map::{Map, MapError, SharedMaps};
-use crate::message::Message;
+use crate::maps::MapsMessage;
+use crate::message::{CameraState, Message};
 use crate::request::{Request, Subscribe};
 use crate::result::MapInfo;
 
@@ -92,6 +98,7 @@ pub struct Client {
     reader: BufReader<Connection>,
     limits: Limits,
     shared: Option<SharedMaps>,
+    lines: Option<LinesReader>,
     over: bool,
 }
 
@@ -107,16 +114,17 @@ impl Client {
     /// A client on a connection that is there already.
     pub fn from_stream(stream: UnixStream, limits: Limits) -> Client {
         let reader = BufReader::with_capacity(64 << 10, Connection::new(stream));
-        Client { reader, limits, shared: None, over: false }
+        Client { reader, limits, shared: None, lines: None, over: false }
     }
 
     /// How long a read may wait before it fails with [`io::ErrorKind::WouldBlock`]; `None`: for ever.
-    /// A message that has begun is then lost: make another connection.
+    /// A message that has begun is then lost: make another connection. Lines in shared memory are waited for without a limit:
+    /// see [`Client::wait`].
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> Result<(), ClientError> {
         Ok(self.stream().set_read_timeout(timeout)?)
     }
 
-    /// The connection itself, for `poll`.
+    /// The connection itself, for `poll`; which does not tell of lines in shared memory.
     pub fn stream(&self) -> &UnixStream {
         self.reader.get_ref().stream()
     }
@@ -124,6 +132,35 @@ impl Client {
     /// Whether bytes were taken from the connection that [`Client::receive`] has not given yet: `poll` can't know.
     pub fn has_buffered(&self) -> bool {
         !self.reader.buffer().is_empty()
+    }
+
+    /// Waits until [`Client::receive`] has something to begin with, or `left` is over. Returns whether it has. May return early.
+    pub fn wait(&self, left: Option<Duration>) -> Result<bool, ClientError> {
+        if self.has_buffered() {
+            return Ok(true);
+        }
+        let end = left.map(|left| Instant::now() + left);
+        while let Some(lines) = &self.lines {
+            let bell = lines.bell();
+            if self.poll(Some(Duration::ZERO))? || lines.waits() {
+                return Ok(true);
+            }
+            let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Ok(false);
+            }
+            lines.wait(bell, left);
+        }
+        self.poll(left)
+    }
+
+    fn poll(&self, left: Option<Duration>) -> Result<bool, ClientError> {
+        let timeout = left.map(|left| Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos() as _ });
+        match poll(&mut [PollFd::new(self.stream(), PollFlags::IN)], timeout.as_ref()) {
+            Ok(count) => Ok(count > 0),
+            Err(Errno::INTR) => Ok(false),
+            Err(error) => Err(ClientError::Io(error.into())),
+        }
     }
 
     /// Asks for `what`. The answer (`ok` or `error`) comes among the messages.
@@ -136,6 +173,15 @@ impl Client {
 
     /// The next message; `None` when the daemon closed the connection between two messages.
     pub fn receive(&mut self) -> Result<Option<Received>, ClientError> {
+        while self.lines.is_some() && !self.has_buffered() {
+            if !self.wait(None)? || self.poll(Some(Duration::ZERO))? {
+                break;
+            }
+            // It may be gone again by now.
+            if let Some(line) = self.lines.as_mut().and_then(LinesReader::take) {
+                return from_line(line).map(Some);
+            }
+        }
         let mut line = Vec::new();
         let limit = self.limits.line as u64;
         // One more than allowed, to tell a line of just that length from a longer one.
@@ -163,11 +209,33 @@ impl Client {
                 return Err(ClientError::Torn);
             }
         }
-        if let Message::Maps(maps) = &message {
-            let descriptors = self.reader.get_mut().take_descriptors().unwrap_or_default();
-            self.shared = Some(SharedMaps::new(maps, &descriptors).map_err(ClientError::Malformed)?);
+        match &message {
+            Message::Maps(maps) => self.take_memory(maps)?,
+            // Lines of another epoch come in other memory. What was not read of the last one's is too late.
+            Message::Camera(camera) if camera.state == CameraState::Up => self.lines = None,
+            Message::Model(_) => self.lines = None,
+            Message::Result(result) => {
+                if let (Some(lines), Some(shared)) = (&mut self.lines, result.shared) {
+                    lines.saw(shared.generation);
+                }
+            }
+            _ => {}
         }
         Ok(Some(Received { message, line, payload }))
+    }
+
+    fn take_memory(&mut self, maps: &MapsMessage) -> Result<(), ClientError> {
+        let descriptors = self.reader.get_mut().take_descriptors().unwrap_or_default();
+        self.shared = Some(SharedMaps::new(maps, &descriptors).map_err(ClientError::Malformed)?);
+        let layout = maps.lines.as_ref().map(|lines| lines.layout(maps.slots));
+        self.lines = match (layout, descriptors.last()) {
+            (None, _) => None,
+            (Some(Some(layout)), Some(fd)) => {
+                Some(LinesReader::new(fd, layout).map_err(|error| ClientError::Malformed(error.to_string()))?)
+            }
+            _ => return Err(ClientError::Malformed("lines larger than this machine's memory".to_owned())),
+        };
+        Ok(())
     }
 
     /// A map of the newest result, by its task's name or `image`. Maps in shared memory last only until the daemon comes
@@ -196,6 +264,17 @@ impl Iterator for Client {
         self.over = !matches!(next, Some(Ok(_)));
         next
     }
+}
+
+/// A result's line from shared memory. The daemon does not know what this reader overlooked there.
+fn from_line(line: Line) -> Result<Received, ClientError> {
+    let text = String::from_utf8(line.text).map_err(|e| ClientError::Malformed(e.to_string()))?;
+    let mut message: Message = serde_json::from_str(&text).map_err(|e| ClientError::Malformed(e.to_string()))?;
+    let Message::Result(result) = &mut message else {
+        return Err(ClientError::Malformed("a line in shared memory that is no result".to_owned()));
+    };
+    result.dropped = result.dropped.saturating_add(u64::from(line.missed));
+    Ok(Received { message, line: text, payload: Vec::new() })
 }
 
 /// Where a daemon's socket is by default: the system service's if it is there, else that of a daemon run by this user, in

@@ -144,6 +144,7 @@ fn messages() -> Vec<Message> {
                 plane("normals", Dtype::I8, &[3, 128, 256], 98_368, 98_304),
                 plane("image", Dtype::U8, &[128, 256, 3], 98_368, 98_304),
             ],
+            lines: None,
         }),
         Message::Result(ResultMessage {
             shared: Some(SharedSlot { slot: 2, generation: NonZeroU32::new(19).unwrap() }),
@@ -155,6 +156,12 @@ fn messages() -> Vec<Message> {
             in_flight: 2,
             driver_gaps: 3,
             dropped: vec![Dropped { stage: "fast".into(), cause: "replaced".into(), frames: 12 }],
+        }),
+        Message::Maps(MapsMessage {
+            epoch: 4,
+            slots: 8,
+            planes: vec![plane("depth", Dtype::F32, &[128, 256], 131_136, 131_072)],
+            lines: Some(LinesInfo { slot_bytes: 2112, data_offset: 64, bytes: 2048 }),
         }),
     ]
 }
@@ -188,6 +195,8 @@ fn requests_are_read_as_documented_and_what_is_left_out_has_its_default() {
     assert_eq!(lines.next(), Some(Subscribe::default()));
     let all = Subscribe { maps: MapsMode::Shared, image: true, account: true, ..Subscribe::default() };
     assert_eq!(lines.next(), Some(all));
+    let lines_there = Subscribe { maps: MapsMode::Shared, lines: LinesMode::Shared, ..Subscribe::default() };
+    assert_eq!(lines.next(), Some(lines_there));
     assert_eq!(lines.next(), None);
 }
 

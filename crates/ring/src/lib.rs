@@ -9,6 +9,7 @@
 //! | `slot` | the algorithm, explored by loom |
 //! | `mapping` | memory of a file descriptor; unsafe |
 //! | `plane` | sealed memfds with their slots: the writer's and the reader's side |
+//! | `lines` | a plane of lines, with a bell for all who read them |
 //!
 //! It is a crate of its own so that loom can explore it without building anything else:
 //! `RUSTFLAGS="--cfg loom" cargo test --release -p milad-ring`.
@@ -16,11 +17,15 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 #[cfg(not(loom))]
+mod lines;
+#[cfg(not(loom))]
 mod mapping;
 #[cfg(not(loom))]
 mod plane;
 mod slot;
 
+#[cfg(not(loom))]
+pub use lines::{Line, LinesReader, LinesWriter, NAP};
 #[cfg(not(loom))]
 pub use mapping::Number;
 #[cfg(not(loom))]

@@ -13,6 +13,9 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::slot::{WORD, Word};
 
+/// Where the bell is: behind the generation of the first slot.
+pub const BELL: usize = 4;
+
 /// What the mapping is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -59,6 +62,15 @@ impl Mapping {
         // SAFETY: inside the mapping, which lives as long as `self`; aligned, since the start is to a page; any bytes are a
         // number; only atomics are ever made of this memory here, and other processes are no part of this program's model.
         Some(unsafe { self.start.add(offset).cast::<AtomicU32>().as_ref() })
+    }
+
+    /// The number at [`BELL`], where nothing else ever is; `None` beyond the end.
+    pub fn bell(&self) -> Option<&AtomicU32> {
+        if self.bytes < BELL + 4 {
+            return None;
+        }
+        // SAFETY: as in `number`; and `Stretch::take` gives no data out that begin before the end of these four bytes.
+        Some(unsafe { self.start.add(BELL).cast::<AtomicU32>().as_ref() })
     }
 
     /// The words at an offset that is a multiple of [`WORD`]; `None` beyond the end, and in a mapping for writing.
@@ -109,7 +121,7 @@ impl Stretch {
     /// [`Number`] needs it, or while another stretch of it is out.
     pub fn take(mapping: &Arc<Mapping>, start: usize, data: usize, bytes: usize) -> Option<Stretch> {
         let aligned = start.is_multiple_of(4) && data.is_multiple_of(4);
-        let inside = start.checked_add(4)? <= data && data.checked_add(bytes)? <= mapping.bytes;
+        let inside = start.max(BELL).checked_add(4)? <= data && data.checked_add(bytes)? <= mapping.bytes;
         if mapping.access != Access::Write || !aligned || !inside || mapping.lent.swap(true, Ordering::Acquire) {
             return None;
         }

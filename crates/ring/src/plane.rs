@@ -185,6 +185,11 @@ impl PlaneWriter {
         Stretch::take(&self.mapping, start, data, self.layout.bytes).map(Room::new)
     }
 
+    /// The mapping, for the bell in it.
+    pub(crate) fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
     /// Puts a map into a slot. Without a room there, and beyond the slot's end, nothing is written.
     pub fn write<T: Number>(&mut self, slot: usize, generation: NonZeroU32, map: &[T]) {
         if let Some(mut room) = self.room(slot) {
@@ -221,6 +226,11 @@ impl PlaneReader {
     /// Where things are in it.
     pub fn layout(&self) -> Layout {
         self.layout
+    }
+
+    /// The mapping, for the bell in it.
+    pub(crate) fn mapping(&self) -> &Mapping {
+        &self.mapping
     }
 
     /// A slot; `None` where there is none of that number.

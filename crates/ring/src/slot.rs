@@ -79,6 +79,11 @@ impl<'a> Slot<'a> {
         self.generation.load(Ordering::Relaxed) == generation.get()
     }
 
+    /// Which generation is there now; `None` while it is written, and before it was ever written.
+    pub fn generation(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.generation.load(Ordering::Acquire))
+    }
+
     /// Before the first read: whether this generation is there at all, and all of it.
     pub fn begin(&self, generation: NonZeroU32) -> Result<(), Overtaken> {
         let found = self.generation.load(Ordering::Relaxed);
@@ -136,6 +141,7 @@ mod tests {
         assert_eq!(out, *bytes);
         assert_eq!(slot.copy(generation(6), &mut out), Err(Overtaken));
         assert!(slot.holds(generation(7)) && !slot.holds(generation(8)));
+        assert_eq!(slot.generation(), Some(generation(7)));
         assert_eq!((slot.byte(10), slot.byte(3 * WORD)), (Some(11), None));
         assert_eq!((slot.four(1), slot.four(3 * WORD / 4)), (Some([5, 6, 7, 8]), None));
     }

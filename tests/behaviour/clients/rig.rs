@@ -106,6 +106,12 @@ impl Rig {
     /// Publishes a result with a map of `pixels` for each task.
     pub fn publish_maps(&mut self, pixels: usize) {
         let mut result = self.result();
+        result.sequence = self.sequence;
+        self.publish_result(&result, pixels);
+        self.sequence += 1;
+    }
+
+    pub fn publish_result(&mut self, result: &ResultMessage, pixels: usize) {
         let empty =
             |task| Plane { task, channels: 1, height: 1, width: pixels, values: Values::F32(vec![0.0; pixels].into()) };
         let mut planes = [0, 1].map(empty);
@@ -114,9 +120,7 @@ impl Rig {
             let Values::F32(values) = &mut plane.values else { continue };
             values.iter_mut().enumerate().for_each(|(i, value)| *value = (i + task) as f32);
         }
-        result.sequence = self.sequence;
-        self.server.publish(&result, &mut planes);
-        self.sequence += 1;
+        self.server.publish(result, &mut planes);
     }
 
     pub fn publish(&mut self) {

@@ -1,0 +1,227 @@
+//! Lines in shared memory, and one bell for all who read them: a plane of text, whose first slot has the bell behind its generation.
+//!
+//! Telling eight readers by eight messages costs the writer eight system calls; here it is one. The bell is a word that only the writer
+//! changes, and on which readers wait in the kernel (`FUTEX_WAIT` needs no right to write). A reader that does not wait, dies or never
+//! comes back costs the writer nothing. Readers of one ring can wake each other for nothing, and one that means to can take a wake-up
+//! away from others (`FUTEX_REQUEUE`): so nobody sleeps longer than [`NAP`] without a look.
+
+use std::num::NonZeroU32;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rustix::thread::futex;
+use rustix::time::Timespec;
+
+use crate::plane::{Layout, PlaneError, PlaneReader, PlaneWriter};
+
+/// How long a reader sleeps at most: a writer that was killed rings no bell.
+pub const NAP: Duration = Duration::from_millis(200);
+
+/// The side of the daemon. Dropped, it rings for the last time.
+#[derive(Debug)]
+pub struct LinesWriter(PlaneWriter);
+
+impl LinesWriter {
+    /// For `slots` lines of at most `bytes` bytes, their newline included.
+    pub fn new(name: &str, slots: usize, bytes: usize) -> Result<LinesWriter, PlaneError> {
+        PlaneWriter::new(name, slots, bytes).map(LinesWriter)
+    }
+
+    /// Where things are in it.
+    pub fn layout(&self) -> Layout {
+        self.0.layout()
+    }
+
+    /// What readers are given.
+    pub fn fd(&self) -> &Arc<OwnedFd> {
+        self.0.fd()
+    }
+
+    /// Puts a line, which ends with its newline, into a slot. Returns whether there is room for it.
+    pub fn write(&mut self, slot: usize, generation: NonZeroU32, line: &[u8]) -> bool {
+        let fits = line.len() <= self.layout().bytes && slot < self.layout().slots;
+        if fits {
+            self.0.write(slot, generation, line);
+        }
+        fits
+    }
+
+    /// Wakes all who wait. What was written before, or sent to them otherwise, is there when they look.
+    pub fn ring(&self) {
+        if let Some(bell) = self.0.mapping().bell() {
+            bell.fetch_add(1, Ordering::Release);
+            // No error is possible for a word that is there.
+            let _ = futex::wake(bell, futex::Flags::empty(), i32::MAX as u32);
+        }
+    }
+}
+
+impl Drop for LinesWriter {
+    fn drop(&mut self) {
+        self.ring();
+    }
+}
+
+/// The side of a client.
+#[derive(Debug)]
+pub struct LinesReader {
+    plane: PlaneReader,
+    /// The newest generation that was looked at.
+    last: Option<NonZeroU32>,
+}
+
+/// A line, and how many before it were overlooked.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Without its newline.
+    pub text: Vec<u8>,
+    /// Lines that came since the one before and are gone.
+    pub missed: u32,
+}
+
+impl LinesReader {
+    /// Of what came over a socket: see [`PlaneReader::new`].
+    pub fn new(fd: &OwnedFd, layout: Layout) -> Result<LinesReader, PlaneError> {
+        Ok(LinesReader { plane: PlaneReader::new(fd, layout)?, last: None })
+    }
+
+    /// This generation's line came another way.
+    pub fn saw(&mut self, generation: NonZeroU32) {
+        if self.last.is_none_or(|last| later(last, generation) > 0) {
+            self.last = Some(generation);
+        }
+    }
+
+    /// Whether [`LinesReader::take`] has something to give.
+    pub fn waits(&self) -> bool {
+        self.next().is_some()
+    }
+
+    /// The oldest line that was not given yet; at first the newest.
+    pub fn take(&mut self) -> Option<Line> {
+        // Once more each time that the writer comes by meanwhile; it does not come by that often.
+        for _ in 0..self.plane.layout().slots {
+            let (slot, generation) = self.next()?;
+            let mut text = vec![0; self.plane.layout().bytes];
+            if self.plane.slot(slot)?.copy(generation, &mut text).is_ok() {
+                let missed = self.last.map_or(0, |last| later(last, generation) - 1);
+                self.last = Some(generation);
+                text.truncate(text.iter().position(|byte| *byte == b'\n').unwrap_or(text.len()));
+                return Some(Line { text, missed: u32::try_from(missed).unwrap_or(0) });
+            }
+        }
+        None
+    }
+
+    fn next(&self) -> Option<(usize, NonZeroU32)> {
+        let slots = 0..self.plane.layout().slots;
+        let found = slots.filter_map(|slot| Some((slot, self.plane.slot(slot)?.generation()?)));
+        match self.last {
+            None => found.reduce(|newest, other| if later(newest.1, other.1) > 0 { other } else { newest }),
+            Some(last) => found.filter(|(_, it)| later(last, *it) > 0).min_by_key(|(_, it)| later(last, *it)),
+        }
+    }
+
+    /// What the bell is like. Look for lines *after* this, so that none is overlooked.
+    pub fn bell(&self) -> u32 {
+        self.plane.mapping().bell().map_or(0, |bell| bell.load(Ordering::Acquire))
+    }
+
+    /// Sleeps until the bell is another one than `seen`, for `most` and [`NAP`] at most; or wakes up for nothing.
+    pub fn wait(&self, seen: u32, most: Duration) {
+        let most = most.min(NAP);
+        let timeout = Timespec { tv_sec: most.as_secs() as _, tv_nsec: most.subsec_nanos() as _ };
+        if let Some(bell) = self.plane.mapping().bell() {
+            // Rung meanwhile, timed out, interrupted: the caller looks again in any case.
+            let _ = futex::wait(bell, futex::Flags::empty(), seen, Some(&timeout));
+        }
+    }
+}
+
+/// How many generations one is later than another; past 2³²−1 comes 1.
+fn later(from: NonZeroU32, to: NonZeroU32) -> i32 {
+    let distance = to.get().wrapping_sub(from.get()) as i32;
+    if distance > 0 && to < from { distance - 1 } else { distance }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generation(number: u32) -> NonZeroU32 {
+        NonZeroU32::new(number).unwrap()
+    }
+
+    fn pair() -> (LinesWriter, LinesReader) {
+        let writer = LinesWriter::new("test", 4, 16).unwrap();
+        let reader = LinesReader::new(writer.fd(), writer.layout()).unwrap();
+        (writer, reader)
+    }
+
+    fn taken(reader: &mut LinesReader) -> Option<(String, u32)> {
+        reader.take().map(|line| (String::from_utf8(line.text).unwrap(), line.missed))
+    }
+
+    #[test]
+    fn every_line_comes_once_and_in_order_and_what_is_gone_is_counted() {
+        let (mut writer, mut reader) = pair();
+        let mut write =
+            |number: u32| writer.write(number as usize % 4, generation(number), format!("{number}\n").as_bytes());
+        assert_eq!((reader.waits(), taken(&mut reader)), (false, None));
+        assert!(write(5) && write(6));
+        assert_eq!(taken(&mut reader), Some(("6".into(), 0)), "what came before its time is nobody's");
+        assert!(write(7) && write(8) && reader.waits());
+        assert_eq!(
+            [taken(&mut reader), taken(&mut reader), taken(&mut reader)],
+            [Some(("7".into(), 0)), Some(("8".into(), 0)), None]
+        );
+        (9..16).for_each(|number| assert!(write(number)));
+        assert_eq!(taken(&mut reader), Some(("12".into(), 3)));
+        // What came another way is neither given nor missed.
+        reader.saw(generation(14));
+        reader.saw(generation(3));
+        assert_eq!([taken(&mut reader), taken(&mut reader)], [Some(("15".into(), 0)), None]);
+    }
+
+    #[test]
+    fn generations_come_round() {
+        let (mut writer, mut reader) = pair();
+        for (slot, number) in [u32::MAX - 1, u32::MAX, 1, 2].into_iter().enumerate() {
+            assert!(writer.write(slot, generation(number), b"x\n"));
+            assert_eq!(taken(&mut reader), Some(("x".into(), 0)), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_not_written() {
+        let (mut writer, mut reader) = pair();
+        assert!(!writer.write(0, generation(1), &[b'x'; 17]) && !writer.write(4, generation(1), b"x\n"));
+        assert_eq!(taken(&mut reader), None);
+        // A writer that forgets the newline makes no reader go beyond its memory.
+        assert!(writer.write(0, generation(1), &[b'x'; 16]));
+        assert_eq!(taken(&mut reader), Some(("x".repeat(16), 0)));
+    }
+
+    #[test]
+    fn the_bell_wakes_all_who_wait_also_for_the_last_time() {
+        let (writer, _) = pair();
+        let readers: Vec<_> = (0..3).map(|_| LinesReader::new(writer.fd(), writer.layout()).unwrap()).collect();
+        std::thread::scope(|scope| {
+            for reader in &readers {
+                scope.spawn(|| {
+                    // Without the bell this never ends.
+                    (0..2).for_each(|rung| {
+                        while reader.bell() == rung {
+                            reader.wait(rung, Duration::MAX);
+                        }
+                    });
+                });
+            }
+            writer.ring();
+            drop(writer);
+        });
+        assert!(readers.iter().all(|reader| reader.bell() == 2));
+    }
+}

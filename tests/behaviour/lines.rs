@@ -1,0 +1,166 @@
+//! Results' lines in shared memory: the same as by the socket, in order, each once, and what was overlooked is told.
+
+use std::time::Duration;
+
+use milad::publish::Limits;
+use milad_client::*;
+use rustix::event::epoll;
+
+use crate::clients::rig::{Rig, hello};
+use crate::shared::{SHARED, client, next, slot};
+use crate::support::{Daemon, bundle};
+
+const LINES: &str = "{\"subscribe\":{\"maps\":\"shared\",\"lines\":\"shared\"}}\n";
+
+fn result(received: &Received) -> &ResultMessage {
+    match &received.message {
+        Message::Result(result) => result,
+        other => panic!("expected a result, got {other:?}"),
+    }
+}
+
+fn is_empty(client: &Client) -> bool {
+    !client.wait(Some(Duration::ZERO)).unwrap()
+}
+
+#[test]
+fn lines_in_shared_memory_are_those_of_the_socket() {
+    let mut rig = Rig::new("lines", Limits::default());
+    let (mut by_socket, mut by_memory) = (client(&mut rig, SHARED), client(&mut rig, LINES));
+    for round in 0..20 {
+        rig.publish_maps(6);
+        if round == 0 {
+            let Message::Maps(maps) = next(&mut by_socket).message else { panic!("the memory comes first") };
+            assert!(maps.lines.is_none() && maps.planes.len() == 2);
+            let Message::Maps(maps) = next(&mut by_memory).message else { panic!("the memory comes first") };
+            assert_eq!(maps.lines, Some(LinesInfo { slot_bytes: 2112, data_offset: 64, bytes: 2048 }));
+        }
+        let (one, other) = (next(&mut by_socket), next(&mut by_memory));
+        assert_eq!(one, other);
+        assert_eq!(by_memory.map_of(&other, "flow").unwrap().to_f32().unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        assert!(is_empty(&by_socket) && is_empty(&by_memory));
+    }
+}
+
+#[test]
+fn who_looks_too_late_is_told_how_many_are_gone_and_nobody_is_expelled() {
+    let mut rig = Rig::new("late", Limits::default());
+    let mut late = client(&mut rig, LINES);
+    rig.publish();
+    assert!(matches!(next(&mut late).message, Message::Maps(_)));
+    assert_eq!(result(&next(&mut late)).sequence, 0);
+    for _ in 0..11 {
+        rig.publish();
+        rig.serve();
+        rig.pass(2);
+    }
+    // Eight slots are there: 4 to 11.
+    let found: Vec<_> = (0..8).map(|_| (result(&next(&mut late)).sequence, 0)).collect();
+    assert_eq!(found.iter().map(|(sequence, _)| *sequence).collect::<Vec<_>>(), (4..12).collect::<Vec<_>>());
+    assert!(is_empty(&late));
+    (0..10).for_each(|_| rig.publish());
+    let first = next(&mut late);
+    assert_eq!((result(&first).sequence, result(&first).dropped), (14, 2));
+    assert_eq!(result(&next(&mut late)).dropped, 0);
+}
+
+#[test]
+fn all_who_share_a_line_find_the_tasks_of_each_of_them() {
+    let mut rig = Rig::new("line-tasks", Limits::default());
+    let mut depth =
+        client(&mut rig, "{\"subscribe\":{\"tasks\":[\"depth\"],\"maps\":\"shared\",\"lines\":\"shared\"}}\n");
+    let mut flow =
+        client(&mut rig, "{\"subscribe\":{\"tasks\":[\"flow\"],\"maps\":\"shared\",\"lines\":\"shared\"}}\n");
+    rig.publish();
+    for (client, has, has_not) in [(&mut depth, "depth", "flow"), (&mut flow, "flow", "depth")] {
+        assert!(matches!(next(client).message, Message::Maps(maps) if maps.planes.len() == 1));
+        let received = next(client);
+        assert!(result(&received).tasks.get("depth").is_some() && result(&received).tasks.get("flow").is_some());
+        assert!(client.map_of(&received, has).is_ok() && client.map_of(&received, has_not).is_err());
+    }
+}
+
+#[test]
+fn a_line_without_room_comes_by_the_socket_and_is_not_missed() {
+    let mut rig = Rig::new("long-line", Limits::default());
+    let mut client = client(&mut rig, LINES);
+    rig.publish();
+    assert!(matches!(next(&mut client).message, Message::Maps(_)));
+    next(&mut client);
+    let share = (0..300).map(|class| (format!("class{class}"), Share(0.5))).collect();
+    let tasks = Named(vec![("depth".into(), Statistics::Segmentation { share }), ("flow".into(), Statistics::Raw {})]);
+    rig.publish_result(&ResultMessage { sequence: 1, tasks, ..rig.result() }, 8);
+    rig.sequence = 2;
+    rig.publish();
+    let long = next(&mut client);
+    assert!(long.line.len() > 2048 && slot(&long).generation.get() == 2);
+    assert!(client.map_of(&long, "depth").unwrap().still_valid());
+    let after = next(&mut client);
+    assert_eq!((result(&after).sequence, result(&after).dropped), (2, 0));
+}
+
+/// None of an epoch's results comes after the next camera is told of, though it lies there unread.
+#[test]
+fn lines_of_an_epoch_that_is_over_are_given_no_more() {
+    let mut rig = Rig::new("line-epochs", Limits::default());
+    let mut client = client(&mut rig, LINES);
+    rig.publish();
+    assert!(matches!(next(&mut client).message, Message::Maps(_)));
+    next(&mut client);
+    rig.publish();
+    let up = CameraMessage { state: CameraState::Up, epoch: 1, reason: None, camera: None };
+    rig.server.announce(&Message::Camera(up.clone()));
+    assert_eq!(next(&mut client).message, Message::Camera(up));
+    assert!(is_empty(&client));
+    rig.publish_result(&ResultMessage { sequence: 5, epoch: 1, ..rig.result() }, 8);
+    assert!(matches!(next(&mut client).message, Message::Maps(maps) if maps.epoch == 1));
+    assert_eq!(result(&next(&mut client)).sequence, 5);
+    // Another request's answer, and back to the socket.
+    client.subscribe(&Subscribe::default()).unwrap();
+    rig.serve();
+    rig.server.hello(hello(&["depth", "flow"]));
+    rig.publish();
+    assert_eq!(next(&mut client).message, Message::Ok);
+    assert!(result(&next(&mut client)).shared.is_none());
+}
+
+/// In a daemon that runs: a reader sleeps until it is rung for, also for the goodbye.
+#[test]
+fn a_reader_that_sleeps_is_woken_for_results_and_for_the_end() {
+    let daemon = Daemon::start(&["--source", "card:?rate=30", "--bundle", bundle("plain").to_str().unwrap()]);
+    let subscribe = Subscribe { maps: MapsMode::Shared, lines: LinesMode::Shared, ..Subscribe::default() };
+    let timeout = Some(Duration::from_secs(60));
+    let options = Options { socket: Some(daemon.socket()), subscribe, timeout, reconnect: false, ..Options::default() };
+    let mut results = Results::open(options).unwrap();
+    let mut last = 0;
+    for _ in 0..20 {
+        let answer = results.next().unwrap();
+        assert!(answer.result.sequence > last || last == 0);
+        last = answer.result.sequence;
+        assert!(answer.result.shared.is_some() && answer.map("depth").is_ok());
+    }
+    daemon.stop();
+    let end = std::iter::repeat_with(|| results.next().map(|_| ())).find_map(Result::err);
+    assert!(matches!(end, Some(ClientError::Closed)), "{end:?}");
+}
+
+/// Whoever connected first: lines go out before payloads are put together.
+#[test]
+fn lines_go_out_before_payloads() {
+    let mut rig = Rig::new("lines-first", Limits::default());
+    let mut inline = client(&mut rig, "{\"subscribe\":{\"maps\":\"inline\"}}\n");
+    let mut plain = client(&mut rig, "{\"subscribe\":{}}\n");
+    // The kernel lists descriptors in the order in which they became readable.
+    let order = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    for (number, client) in [(0, &inline), (1, &plain)] {
+        epoll::add(&order, client.stream(), epoll::EventData::new_u64(number), epoll::EventFlags::IN).unwrap();
+    }
+    for _ in 0..5 {
+        rig.publish_maps(1000);
+        let mut events = Vec::with_capacity(2);
+        epoll::wait(&order, rustix::buffer::spare_capacity(&mut events), None).unwrap();
+        let data: Vec<u64> = events.iter().map(|event: &epoll::Event| { event.data }.u64()).collect();
+        assert_eq!(data, [1, 0]);
+        assert_eq!((result(&next(&mut inline)).maps.len(), result(&next(&mut plain)).maps.len()), (2, 0));
+    }
+}
