@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """What clients and the live view cost the daemon and each other, on one machine, by many short windows that take turns.
 
-    benches/clients.py [--milad target/release/milad] [--pairs 30] [--frames 120] [--runs 3] [--only readers pictures neighbours view]
+    benches/clients.py [--milad target/release/milad] [--pairs 30] [--frames 120] [--runs 3] [--only readers pictures neighbours view alike]
 
-- readers: eight clients that read all maps from shared memory at 30 frames/s, against none: CPU time of the daemon
+- readers: eight clients that read all maps from shared memory at 30 frames/s, against none: CPU time of the daemon. They get results' lines
+  there as well, or by the socket (--lines)
 - pictures: the same when each of the eight reads the picture that the networks saw as well
 - neighbours: clients that misbehave (one stops reading, one dies while it holds the ring, one closes its descriptors, one sends
   garbage), against none: the 99th percentile of a well-behaved client's latency, from capture to receipt
 - view: the view with nobody looking, against none: CPU time of the daemon, and that of the thread that serves it
+- alike: two daemons without a view: what a comparison of two processes is worth
 
 In one daemon the clients join and leave; windows go without, with, with, without, …, so that what else the machine does, and what
 drifts, meets both sides. A window is a whole number of frame intervals and begins between two frames: so the frames in it are
@@ -21,6 +23,7 @@ more than --others of a core don't count. Needs numpy. Nothing here is a test: t
 
 import argparse
 import atexit
+import fcntl
 import json
 import mmap
 import os
@@ -32,6 +35,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from pathlib import Path
 
@@ -40,6 +44,8 @@ sys.path.insert(0, str(ROOT / "clients" / "python"))
 CORES = sorted(os.sched_getaffinity(0))
 OURS, GOOD, BAD = CORES[:1], CORES[1:2] or CORES, CORES[2:] or CORES[1:] or CORES
 SUBSCRIBE = b'{"subscribe":{"maps":"%s","image":true}}\n'
+# How well-behaved clients get results' lines: told to the actors by the environment.
+LINES = os.environ.get("MILAD_BENCH_LINES", "shared")
 # After clients came or went, before a window begins.
 SETTLE_S = 0.4
 
@@ -181,7 +187,7 @@ def reader(path, image=False):
     import milad_client
 
     seen = []
-    with milad_client.connect(path, maps="shared", image=image, max_age=None, newest=False) as results:
+    with milad_client.connect(path, maps="shared", lines=LINES, image=image, max_age=None, newest=False) as results:
         for result in results:
             seen.append((result.captured_ns, (time.monotonic_ns() - result.captured_ns) / 1e6))
             if len(seen) == 1:
@@ -210,8 +216,9 @@ def ring(peer):
 
 
 def dying(path):
-    """Takes the ring's memory, reads in it and dies with it, again and again."""
+    """Takes the ring's memory, reads in it and dies with it, again and again. Tells how often."""
     tell("in")
+    died, begin = 0, time.monotonic()
     while not told():
         child = os.fork()
         if child == 0:
@@ -221,7 +228,8 @@ def dying(path):
                     memory[:64]
                 os.kill(os.getpid(), signal.SIGKILL)
         os.waitpid(child, 0)
-    tell("out")
+        died += 1
+    tell(("deaths with the ring in hand", died / (time.monotonic() - begin)))
 
 
 def deaf(path):
@@ -248,20 +256,28 @@ def closing(path):
 
 
 def garbage(path):
-    """Sends lines that are none, as fast as they are taken but for a breath between them."""
+    """Sends lines that are none, as fast as they are taken but for a breath between them. Tells how many the daemon read at least."""
     tell("in")
+    read, begin = 0, time.monotonic()
     while not told():
+        sent = taken = 0
         try:
             with socket.socket(socket.AF_UNIX) as peer:
                 peer.connect(path)
                 peer.settimeout(0.1)
                 for _ in range(10):
                     peer.sendall(os.urandom(2000).replace(b"\n", b" ") + b"\n")
-                    if told(0.01):
+                    sent += 1
+                    left = told(0.01)
+                    # What lies in the socket unread is the sender's; nothing: all was read.
+                    if not int.from_bytes(fcntl.ioctl(peer, termios.TIOCOUTQ, bytes(4)), sys.byteorder):
+                        taken = sent
+                    if left:
                         break
         except OSError:
             time.sleep(0.01)
-    tell("out")
+        read += taken
+    tell(("lines of garbage read by the daemon", read / (time.monotonic() - begin)))
 
 
 def awake(_):
@@ -370,14 +386,15 @@ def neighbours(options):
         join([good])
         join(bad)
         leave(bad)
-        spans, spent = {False: [], True: []}, []
+        spans, spent, deeds = {False: [], True: []}, [], {}
         for order in turns(options.pairs):
             for busy in order:
                 if busy:
                     join(bad)
                 cpu, span = window([daemon], options)
-                if busy:
-                    leave(bad)
+                for said in leave(bad) if busy else []:
+                    if isinstance(said, list) and span:
+                        deeds.setdefault(said[0], []).append(said[1])
                 if span:
                     spans[busy].append(span)
                     spent.append((busy, sum(cpu[0].values())))
@@ -394,6 +411,8 @@ def neighbours(options):
             f"{name} {at(sides[0]):.3f} and {at(sides[1]):.3f}" for name, at in (("p50", statistics.median), ("p99", p99), ("most", max)))
         print(f"    run {run + 1}: {ratios[-1]:.3f} times; {len(sides[0])} and {len(sides[1])} frames without and with, ms: {quantiles}; "
               f"CPU {cpu[0]:.3f} and {cpu[1]:.3f} ms a frame", flush=True)
+        told_of = ", ".join(f"{statistics.median(rates):.1f} {what}" for what, rates in deeds.items())
+        print(f"    meanwhile, a second: {told_of}", flush=True)
     middle = statistics.median(ratios)
     verdict = "holds" if middle <= 1.1 else "does NOT hold"
     print(f"p99 latency beside four that misbehave: {middle:.3f} times (median of {', '.join(f'{r:.3f}' for r in ratios)}), wanted at most 1.1: {verdict}")
@@ -440,10 +459,12 @@ def main():
     parser.add_argument("--others", type=float, default=0.05, metavar="SHARE",
                         help="of one core, by processes that are no part of this: a window in which they took more does not count")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--lines", choices=["shared", "socket"], default="shared", help="how well-behaved clients get results' lines")
     parser.add_argument("--role", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role:
         return act(*options.role)
+    os.environ["MILAD_BENCH_LINES"] = options.lines
     # Whoever was started is ended on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if len(CORES) > 1:
