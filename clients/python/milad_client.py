@@ -484,7 +484,10 @@ class Results:
             if len(descriptors) != len(message["planes"]) + (lines is not None):
                 raise Error(f"{len(message['planes'])} planes with {len(descriptors)} descriptors")
             if self._connection:
+                before = self._connection.lines
                 self._connection.lines = _Lines(lines, message["slots"], descriptors[-1]) if lines else None
+                if self._connection.lines and before:
+                    self._connection.lines.last = before.last
             pairs = zip(message["planes"], descriptors)
             return {info["task"]: _Plane(info, message["slots"], fd) for info, fd in pairs if info["dtype"] in DTYPES}
         finally:

@@ -15,6 +15,7 @@ use rustix::net::{
     RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, recv, send, sendmsg, shutdown,
 };
 
+use super::allowance::Allowance;
 use super::block::{Block, Kind, TaskMask, Way};
 use super::plane::IMAGE_TASK;
 use super::request;
@@ -67,30 +68,6 @@ impl Default for Limits {
 /// The connection is over.
 #[derive(Debug)]
 pub struct Gone;
-
-/// So many at once, and one more after each `every_ns`.
-#[derive(Debug)]
-struct Allowance {
-    left: u32,
-    most: u32,
-    every_ns: u64,
-    topped_up: u64,
-}
-
-impl Allowance {
-    fn new(most: u32, every_ns: u64, now_ns: u64) -> Allowance {
-        Allowance { left: most, most, every_ns, topped_up: now_ns }
-    }
-
-    /// Takes one, if there is one.
-    fn take(&mut self, now_ns: u64) -> bool {
-        let gained = now_ns.saturating_sub(self.topped_up) / self.every_ns;
-        self.topped_up = self.topped_up.saturating_add(gained.saturating_mul(self.every_ns));
-        let left = u64::from(self.left).saturating_add(gained).min(u64::from(self.most)) as u32;
-        self.left = left.saturating_sub(1);
-        left > 0
-    }
-}
 
 /// A message that waits, or that is being sent.
 #[derive(Debug, Clone)]

@@ -7,6 +7,7 @@
 //! | [`server`] | the poll loop over all clients |
 //! | [`client`] | one connection: its queue, its requests, its limits |
 //! | `request` | what a client asks for, checked |
+//! | `allowance` | how often it may ask |
 //! | [`block`] | one result, encoded once for all clients |
 //! | [`digest`] | predictions → maps and statistics |
 //! | `quantiles` | depths of given ranks |
@@ -16,6 +17,7 @@
 //!
 //! Nothing here waits for a client, and nothing a client does delays another one or the pipeline.
 
+mod allowance;
 pub mod block;
 pub mod client;
 pub mod digest;

@@ -67,13 +67,14 @@ def hold_against_clip(pictures: Path, sequence: int, image: np.ndarray):
         np.testing.assert_array_equal(image, np.asarray(picture))
 
 
-@pytest.mark.parametrize("maps", ["shared", "inline"])
-def test_maps_are_what_infer_computes(milad, infer, tmp_path, maps):
+@pytest.mark.parametrize(("maps", "lines"), [("shared", "socket"), ("shared", "shared"), ("inline", "socket")])
+def test_maps_are_what_infer_computes(milad, infer, tmp_path, maps, lines):
     pictures = clip(tmp_path / "clip", 75)
     arrays = infer(BUNDLES / "plain", pictures, tmp_path / "arrays", interval=5, latency=0)
     process = start(milad, tmp_path / "s", "--source", f"clip:{pictures}", "--interval", "5", "--sync")
     compared = keyframes = 0
-    with milad_client.connect(tmp_path / "s", maps=maps, image=True, reconnect=False, newest=False, max_age=None) as results:
+    arguments = {"image": True, "reconnect": False, "newest": False, "max_age": None}
+    with milad_client.connect(tmp_path / "s", maps=maps, lines=lines, **arguments) as results:
         try:
             for result in results:
                 network = "slow" if result.keyframe["age_frames"] == 0 else "fast"
@@ -140,6 +141,75 @@ def test_a_slow_program_gets_the_newest_result(daemon):
         time.sleep(1.5)
         late = results.next()
         assert late.age < 1.0 and late.maps["depth"].valid()
+
+
+def test_lines_in_shared_memory_are_those_of_the_socket(daemon):
+    """Each once, in order, and where one was overlooked it says so; whatever is not a result still comes by the socket."""
+    with (
+        milad_client.connect(daemon, maps="shared", lines="shared", newest=False, max_age=None) as results,
+        milad_client.connect(daemon, maps="shared", newest=False, max_age=None) as by_socket,
+    ):
+        found, expected, dropped = {}, {}, 0
+        while len(found) < 40:
+            result = results.next()
+            assert results._connection.lines is not None and set(result.maps) == {"segmentation", "depth", "normals"}
+            if found:
+                dropped += result.message["dropped"]
+                assert result.sequence > max(found)
+            found[result.sequence] = {**result.message, "dropped": 0}
+        while not expected or max(expected) < max(found):
+            result = by_socket.next()
+            expected[result.sequence] = {**result.message, "dropped": 0}
+        there = [sequence for sequence in expected if min(found) <= sequence <= max(found)]
+        assert all(found[sequence] == expected[sequence] for sequence in there if sequence in found)
+        assert sum(sequence in found for sequence in there) > 10
+        if len(there) == max(found) - min(found) + 1:
+            assert len(found) + dropped == len(there)
+
+
+def test_a_program_that_waits_in_shared_memory_learns_that_the_daemon_was_killed(milad, tmp_path):
+    process = start(milad, tmp_path / "s", "--source", "card:")
+    with milad_client.connect(tmp_path / "s", maps="shared", lines="shared", reconnect=False, timeout=60) as results:
+        assert results.next().maps["depth"].array.size
+        process.kill()
+        process.wait()
+        with pytest.raises(milad_client.Closed):
+            while True:
+                results.next()
+
+
+def test_lines_go_by_the_socket_where_there_is_no_futex(daemon, monkeypatch):
+    monkeypatch.setattr(milad_client, "SYS_FUTEX", None)
+    with milad_client.connect(daemon, maps="shared", lines="shared", max_age=None) as results:
+        assert results.next().maps["depth"].array.size and results._connection.lines is None
+
+
+@pytest.mark.parametrize(("written", "given"), [
+    # Slots in which generations lie, and which are given in which order; at first the newest alone.
+    ([5, 6, 3, 4], [6]),
+    ([0, 0, 0, 0], []),
+    ([2, 2**32 - 2, 2**32 - 1, 1], [2]),
+])
+def test_the_newest_line_is_the_first(written, given):
+    lines = milad_client._Lines.__new__(milad_client._Lines)
+    text = np.frombuffer(b'{"type":"result"}\n', "u1")
+    lines.views = [milad_client.View(text, np.array([number], "<u4"), 0) for number in written]
+    lines.last = None
+    found = []
+    while lines.take() is not None:
+        found.append(lines.last)
+    assert found == given
+
+
+def test_lines_are_taken_by_generation_also_past_the_last_number():
+    lines = milad_client._Lines.__new__(milad_client._Lines)
+    text = np.frombuffer(b'{"type":"result","dropped":1}\n', "u1")
+    lines.views = [milad_client.View(text, np.array([number], "<u4"), 0) for number in (1, 2, 2**32 - 2, 2**32 - 1)]
+    lines.last = 2**32 - 4
+    found = [(lines.take()["dropped"], lines.last) for _ in range(4)]
+    assert found == [(2, 2**32 - 2), (1, 2**32 - 1), (1, 1), (1, 2)] and lines.take() is None
+    lines.saw(2**32 - 1)
+    assert lines.last == 2
 
 
 def test_what_the_daemon_refuses_is_an_error_with_its_words(daemon):

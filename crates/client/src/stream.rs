@@ -228,13 +228,17 @@ impl Client {
         let descriptors = self.reader.get_mut().take_descriptors().unwrap_or_default();
         self.shared = Some(SharedMaps::new(maps, &descriptors).map_err(ClientError::Malformed)?);
         let layout = maps.lines.as_ref().map(|lines| lines.layout(maps.slots));
-        self.lines = match (layout, descriptors.last()) {
+        let mut lines = match (layout, descriptors.last()) {
             (None, _) => None,
             (Some(Some(layout)), Some(fd)) => {
                 Some(LinesReader::new(fd, layout).map_err(|error| ClientError::Malformed(error.to_string()))?)
             }
             _ => return Err(ClientError::Malformed("lines larger than this machine's memory".to_owned())),
         };
+        if let (Some(lines), Some(before)) = (&mut lines, &self.lines) {
+            lines.follow(before);
+        }
+        self.lines = lines;
         Ok(())
     }
 

@@ -87,6 +87,11 @@ impl LinesReader {
         Ok(LinesReader { plane: PlaneReader::new(fd, layout)?, last: None })
     }
 
+    /// Goes on where another one is, whose memory this one's replaces.
+    pub fn follow(&mut self, before: &LinesReader) {
+        self.last = before.last;
+    }
+
     /// This generation's line came another way.
     pub fn saw(&mut self, generation: NonZeroU32) {
         if self.last.is_none_or(|last| later(last, generation) > 0) {
@@ -183,6 +188,11 @@ mod tests {
         reader.saw(generation(14));
         reader.saw(generation(3));
         assert_eq!([taken(&mut reader), taken(&mut reader)], [Some(("15".into(), 0)), None]);
+        // Given the same memory once more, nothing is given twice.
+        let mut again = LinesReader::new(writer.fd(), writer.layout()).unwrap();
+        assert!(again.waits());
+        again.follow(&reader);
+        assert!(!again.waits());
     }
 
     #[test]
