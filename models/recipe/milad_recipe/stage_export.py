@@ -24,10 +24,10 @@ _CARD = """
 """
 
 
-_RENDERED = """- **Trained on rendered scenes** (world `{world}`, {samples} pictures drawn from seeds {low} to {high}), never on a real picture. Not for real streets or rooms,
+_RENDERED = """- **Trained on rendered scenes** (world `{world}`, {samples} pictures drawn from seeds {low} to {high}{before}), never on a real picture. Not for real streets or rooms,
   not for driving, and not for anything where a wrong answer hurts: train on your own data first.
 - How good it is, on seeds that neither training nor tuning saw: `models/RESULTS.md`."""
-_DATA_SET = """- **Trained on a data set** (`{kind}`, {samples} pictures drawn from it). How good it is elsewhere is not known; not for anything where a wrong answer hurts."""
+_DATA_SET = """- **Trained on a data set** (`{kind}`, {samples} pictures drawn from it{before}). How good it is elsewhere is not known; not for anything where a wrong answer hurts."""
 
 
 def origin(config: Config) -> str:
@@ -46,8 +46,11 @@ def description(config: Config, work: Path, kind: str, files: dict[str, bytes]) 
     tasks = tuple(task for task in tasks if task.name in config.tasks)
     slow, fast = (macs.count(files[name]) / 1e6 for name in ("slow", "fast"))
     seen = checkpoint.need(stage_slow.folder(work) / "checkpoint.pt", config.digest(*stage_slow.PARTS), "slow")["samples"]
+    # Those that the training showed it whose weights it started from.
+    before = max(seen - config.slow.training.samples, 0) if config.slow.training.start else 0
     source = (_DATA_SET if config.data.train_from else _RENDERED).format(
-        kind=origin(config), world=config.world, samples=f"{seen:,}", low=config.data.train[0], high=config.data.train[1] - 1
+        kind=origin(config), world=config.world, samples=f"{seen - before:,}", low=config.data.train[0], high=config.data.train[1] - 1,
+        before=f", on weights that had seen {before:,} before" if before else "",
     )
     card = _CARD.format(
         origin=source, names=", ".join(task.name for task in tasks).capitalize(), width=width, height=height, fps=1 / FRAME_INTERVAL_S,
