@@ -45,7 +45,7 @@ DTYPES = {"u8": np.dtype("u1"), "i8": np.dtype("i1"), "f32": np.dtype("<f4")}
 LINE_LIMIT = 1 << 20
 PAYLOAD_LIMIT = 256 << 20
 PLANE_LIMIT = 1 << 30
-DESCRIPTORS = 64
+DESCRIPTORS = 65
 RETRY = 0.2
 # Messages that are passed over at most before a result is given.
 AT_ONCE = 256

@@ -24,6 +24,8 @@ use super::shared::{Delivery, Shared};
 const SECOND_NS: u64 = 1_000_000_000;
 /// Requests of one client that are looked at before others have their turn.
 const REQUESTS: usize = 8;
+/// Descriptors of one message at most: one a task, the image's, and the lines'.
+const DESCRIPTORS: usize = IMAGE_TASK + 2;
 /// How long the requests of a client wait that sends more than it may.
 const PAUSE_NS: u64 = 10_000_000;
 
@@ -407,7 +409,7 @@ impl Client {
             (None, [slice]) => send(&self.fd, slice, flags)?,
             (None, slices) => sendmsg(&self.fd, slices, &mut SendAncillaryBuffer::default(), flags)?,
             (Some(descriptors), slices) => {
-                let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(IMAGE_TASK + 1))];
+                let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
                 let mut control = SendAncillaryBuffer::new(&mut space);
                 let descriptors: Vec<_> = descriptors.iter().map(|fd| fd.as_fd()).collect();
                 if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {

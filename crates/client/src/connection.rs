@@ -8,8 +8,8 @@ use std::os::unix::net::UnixStream;
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 
-/// The most descriptors of one message: one a task, and the image.
-const AT_ONCE: usize = 64;
+/// The most descriptors of one message: one a task, the image's, and the lines'.
+const AT_ONCE: usize = 65;
 /// Sets of descriptors that may wait for their line.
 const WAITING: usize = 8;
 
