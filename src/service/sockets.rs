@@ -55,7 +55,7 @@ pub fn ignored(config: &Config, results: Option<&Path>, metrics: Option<SocketAd
         if wanted == "off" {
             lines.push(format!(
                 "metrics.listen = \"off\": nothing is served on the socket that was passed, {passed}; it stays open, and connections \
-                 are closed, until `systemctl disable --now milad-metrics.socket`"
+                 are closed, until its .socket unit is masked (systemctl mask --now milad-metrics.socket) and the daemon restarted"
             ));
         } else if *wanted != config::Metrics::default().listen && wanted.parse() != Ok(passed) {
             lines.push(format!(
@@ -176,7 +176,7 @@ mod tests {
         assert!(lines[0].starts_with("results.socket = \"/tmp/r\" is ignored") && lines[0].contains("milad.socket"));
         assert!(lines[1].starts_with("metrics.listen = \"0.0.0.0:9465\" is ignored"), "{}", lines[1]);
         let off = told("[metrics]\nlisten = \"off\"");
-        assert!(off.len() == 1 && off[0].contains("nothing is served") && off[0].contains("disable --now"), "{off:?}");
+        assert!(off.len() == 1 && off[0].contains("nothing is served") && off[0].contains("mask --now"), "{off:?}");
         let config = Config::parse(same, Path::new("test")).unwrap();
         assert_eq!(ignored(&config, None, None), [""; 0], "without passed sockets the keys rule");
     }

@@ -124,7 +124,7 @@ def test_off_means_that_nothing_is_served_on_a_passed_socket_either(milad, tmp_p
         manager.process.send_signal(signal.SIGTERM)
         assert manager.process.wait(DEADLINE) == 0
         lines = [line for line in manager.said().splitlines() if "metrics" in line]
-        assert len(lines) == 1 and 'metrics.listen = "off"' in lines[0] and "disable --now milad-metrics.socket" in lines[0], lines
+        assert len(lines) == 1 and 'metrics.listen = "off"' in lines[0] and "mask --now milad-metrics.socket" in lines[0], lines
 
 
 def test_keys_that_passed_sockets_overrule_are_told_at_the_start(milad, tmp_path):
