@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import array
 import ctypes
+import errno
 import fcntl
 import json
 import mmap
@@ -27,6 +28,7 @@ import os
 import platform
 import select
 import socket
+import struct
 import tempfile
 import threading
 import time
@@ -51,8 +53,19 @@ RETRY = 0.2
 AT_ONCE = 256
 # Without a look at the socket: a daemon that was killed rings no bell.
 NAP = 0.2
-# asm/unistd.h: the futex call with two longs of time.
-SYS_FUTEX = {"x86_64": 202, "aarch64": 98, "armv7l": 240, "armv6l": 240, "i686": 240}.get(platform.machine())
+# In place of a sleep that the kernel refuses.
+DOZE = 0.005
+
+
+def _futex_number(machine: str, pointer: int) -> Optional[int]:
+    """asm/unistd.h: the futex call with two longs of time. The machine is the kernel's; this program may be one of 32 bits on it."""
+    if pointer == 8:
+        return {"x86_64": 202, "aarch64": 98}.get(machine)
+    narrow = ("x86_64", "i686", "i586", "i486", "i386", "aarch64", "armv8l", "armv7l", "armv6l")
+    return 240 if pointer == 4 and machine in narrow else None
+
+
+SYS_FUTEX = _futex_number(platform.machine(), struct.calcsize("P"))
 FUTEX_WAIT = 0
 # linux/fcntl.h; the fcntl module has them from Python 3.8 or 3.13 on, depending.
 F_GET_SEALS, F_SEAL_SHRINK = 1034, 2
@@ -233,15 +246,18 @@ class _Lines:
                 return message
         return None
 
-    def sleep(self, seen: int, most: float) -> None:
-        """Until the bell is another one than `seen`; or wakes up for nothing."""
+    def sleep(self, seen: int, most: float) -> bool:
+        """Until the bell is another one than `seen`; or wakes up for nothing. False: the kernel does not let it."""
         most = min(most, NAP)
         time_left = _Timespec(int(most), int(most % 1 * 1e9))
         address = ctypes.c_void_p(self.bell.__array_interface__["data"][0])
-        _LIBC.syscall(ctypes.c_long(SYS_FUTEX or 0), address, ctypes.c_int(FUTEX_WAIT), ctypes.c_uint(seen), ctypes.byref(time_left), None, 0)
+        number, what, seen_word = ctypes.c_long(SYS_FUTEX or -1), ctypes.c_int(FUTEX_WAIT), ctypes.c_uint(seen)
+        if _LIBC.syscall(number, address, what, seen_word, ctypes.byref(time_left), None, 0) == 0:
+            return True
+        return ctypes.get_errno() in (errno.EAGAIN, errno.EINTR, errno.ETIMEDOUT)
 
 
-_LIBC = ctypes.CDLL(None)
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def _later(first: int, second: int) -> int:
@@ -296,7 +312,8 @@ class _Connection:
             left = NAP if end is None else end - time.monotonic()
             if left <= 0:
                 return False
-            self.lines.sleep(bell, left)
+            if not self.lines.sleep(bell, left):
+                poll.poll(min(left, DOZE) * 1000)
         return bool(poll.poll(None if timeout is None else max(0.0, timeout) * 1000))
 
     def _more(self) -> None:

@@ -53,6 +53,9 @@ impl Limits {
     pub const MAX_CLIENTS: usize = 64;
 }
 
+/// One ring of the bell reaches all of them.
+const _: () = assert!(milad_ring::WOKEN as usize == Limits::MAX_CLIENTS);
+
 impl Default for Limits {
     fn default() -> Self {
         Limits {

@@ -178,6 +178,45 @@ def test_a_program_that_waits_in_shared_memory_learns_that_the_daemon_was_killed
                 results.next()
 
 
+@pytest.mark.parametrize(
+    ("machine", "pointer", "number"),
+    [
+        ("x86_64", 8, 202),
+        ("aarch64", 8, 98),
+        # Programs of 32 bits, on kernels of 64 too.
+        ("x86_64", 4, 240),
+        ("aarch64", 4, 240),
+        ("armv7l", 4, 240),
+        ("i686", 4, 240),
+        ("riscv64", 8, None),
+        ("riscv32", 4, None),
+    ],
+)
+def test_the_futex_call_is_that_of_the_program_and_not_of_the_kernel(machine, pointer, number):
+    assert milad_client._futex_number(machine, pointer) == number
+
+
+def test_a_futex_call_that_fails_makes_nobody_spin(daemon, monkeypatch):
+    calls = []
+
+    def sleep(lines, seen, most, real=milad_client._Lines.sleep):
+        calls.append(real(lines, seen, most))
+        return calls[-1]
+
+    with milad_client.connect(daemon, maps="shared", lines="shared", newest=False, max_age=None) as results:
+        results.next()
+        results.next()
+        # No kernel has that many calls.
+        monkeypatch.setattr(milad_client, "SYS_FUTEX", 1 << 20)
+        monkeypatch.setattr(milad_client._Lines, "sleep", sleep)
+        begun = time.monotonic()
+        sequences = [results.next().sequence for _ in range(10)]
+        most = (time.monotonic() - begun) / milad_client.DOZE
+    assert sequences == sorted(set(sequences)) and not any(calls)
+    # A poll of the socket ends sooner only where the daemon says something there.
+    assert 0 < len(calls) <= most + 10
+
+
 def test_lines_go_by_the_socket_where_there_is_no_futex(daemon, monkeypatch):
     monkeypatch.setattr(milad_client, "SYS_FUTEX", None)
     with milad_client.connect(daemon, maps="shared", lines="shared", max_age=None) as results:

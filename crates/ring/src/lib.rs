@@ -25,7 +25,7 @@ mod plane;
 mod slot;
 
 #[cfg(not(loom))]
-pub use lines::{Line, LinesReader, LinesWriter, NAP};
+pub use lines::{Line, LinesReader, LinesWriter, NAP, WOKEN};
 #[cfg(not(loom))]
 pub use mapping::Number;
 #[cfg(not(loom))]

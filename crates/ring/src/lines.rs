@@ -2,8 +2,9 @@
 //!
 //! Telling eight readers by eight messages costs the writer eight system calls; here it is one. The bell is a word that only the writer
 //! changes, and on which readers wait in the kernel (`FUTEX_WAIT` needs no right to write). A reader that does not wait, dies or never
-//! comes back costs the writer nothing. Readers of one ring can wake each other for nothing, and one that means to can take a wake-up
-//! away from others (`FUTEX_REQUEUE`): so nobody sleeps longer than [`NAP`] without a look.
+//! comes back costs the writer nothing. Readers of one ring can wake each other for nothing, and one that means to can take one wake-up
+//! or all of them away from others (`FUTEX_REQUEUE`, `FUTEX_WAIT_REQUEUE_PI`, or more waiting threads than are ever woken at once): so
+//! nobody sleeps longer than [`NAP`] without a look.
 
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::thread::futex;
 use rustix::time::Timespec;
 
@@ -18,6 +20,13 @@ use crate::plane::{Layout, PlaneError, PlaneReader, PlaneWriter};
 
 /// How long a reader sleeps at most: a writer that was killed rings no bell.
 pub const NAP: Duration = Duration::from_millis(200);
+
+/// How many a ring wakes at most: as many clients as there can be. A process that only reads may wait with thousands of threads, and to
+/// wake them all would be the writer's time.
+pub const WOKEN: u32 = 64;
+
+/// How long a reader sleeps at a time whom the kernel does not let wait.
+const DOZE: Duration = Duration::from_millis(5);
 
 /// The side of the daemon. Dropped, it rings for the last time.
 #[derive(Debug)]
@@ -48,13 +57,14 @@ impl LinesWriter {
         fits
     }
 
-    /// Wakes all who wait. What was written before, or sent to them otherwise, is there when they look.
-    pub fn ring(&self) {
-        if let Some(bell) = self.0.mapping().bell() {
-            bell.fetch_add(1, Ordering::Release);
-            // No error is possible for a word that is there.
-            let _ = futex::wake(bell, futex::Flags::empty(), i32::MAX as u32);
-        }
+    /// Wakes those who wait, [`WOKEN`] at most; the rest find out by their [`NAP`]. What was written before, or sent to them otherwise,
+    /// is there when they look. Returns how many the kernel woke.
+    pub fn ring(&self) -> usize {
+        let Some(bell) = self.0.mapping().bell() else { return 0 };
+        bell.fetch_add(1, Ordering::Release);
+        // A reader that waits by FUTEX_WAIT_REQUEUE_PI makes this fail, for as long as it likes. There is nothing to be done about it
+        // here, and the others look for themselves.
+        futex::wake(bell, futex::Flags::empty(), WOKEN).unwrap_or(0)
     }
 }
 
@@ -134,14 +144,27 @@ impl LinesReader {
         self.plane.mapping().bell().map_or(0, |bell| bell.load(Ordering::Acquire))
     }
 
-    /// Sleeps until the bell is another one than `seen`, for `most` and [`NAP`] at most; or wakes up for nothing.
+    /// Sleeps until the bell is another one than `seen`, for `most` and [`NAP`] at most; or wakes up for nothing. Where the kernel
+    /// refuses to let it wait, it sleeps for some milliseconds.
     pub fn wait(&self, seen: u32, most: Duration) {
         let most = most.min(NAP);
         let timeout = Timespec { tv_sec: most.as_secs() as _, tv_nsec: most.subsec_nanos() as _ };
-        if let Some(bell) = self.plane.mapping().bell() {
-            // Rung meanwhile, timed out, interrupted: the caller looks again in any case.
-            let _ = futex::wait(bell, futex::Flags::empty(), seen, Some(&timeout));
+        let waited = match self.plane.mapping().bell() {
+            Some(bell) => futex::wait(bell, futex::Flags::empty(), seen, Some(&timeout)),
+            None => Err(Errno::INVAL),
+        };
+        if let Some(doze) = doze(waited, most) {
+            std::thread::sleep(doze);
         }
+    }
+}
+
+/// What is to be slept in place of a wait that the kernel refused: who only looks again would do so without end.
+fn doze(waited: Result<(), Errno>, most: Duration) -> Option<Duration> {
+    match waited {
+        // Rung meanwhile, interrupted, timed out: the caller looks again.
+        Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => None,
+        Err(_) => Some(most.min(DOZE)),
     }
 }
 
@@ -153,6 +176,8 @@ fn later(from: NonZeroU32, to: NonZeroU32) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
 
     fn generation(number: u32) -> NonZeroU32 {
@@ -233,5 +258,45 @@ mod tests {
             drop(writer);
         });
         assert!(readers.iter().all(|reader| reader.bell() == 2));
+    }
+
+    /// How many the kernel woke, the first time that it were at least `enough`, out of `readers`.
+    fn woken(readers: usize, enough: usize) -> usize {
+        let (writer, reader) = pair();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..readers {
+                scope.spawn(|| {
+                    while !over.load(Ordering::Acquire) {
+                        reader.wait(reader.bell(), Duration::MAX);
+                    }
+                });
+            }
+            // They all sleep sooner or later, on a busy machine too.
+            let rings = std::iter::repeat_with(|| {
+                std::thread::sleep(Duration::from_millis(10));
+                writer.ring()
+            });
+            let found = rings.take(3000).find(|woken| *woken >= enough);
+            over.store(true, Ordering::Release);
+            found.unwrap_or(0)
+        })
+    }
+
+    #[test]
+    fn one_ring_wakes_all_readers_but_no_more_than_there_can_be_clients() {
+        assert_eq!(woken(3, 3), 3);
+        assert_eq!(woken(80, WOKEN as usize), WOKEN as usize);
+    }
+
+    #[test]
+    fn who_may_not_wait_sleeps_all_the_same() {
+        for usual in [Ok(()), Err(Errno::AGAIN), Err(Errno::INTR), Err(Errno::TIMEDOUT)] {
+            assert_eq!(doze(usual, NAP), None);
+        }
+        for refused in [Errno::NOSYS, Errno::PERM, Errno::INVAL, Errno::FAULT] {
+            assert_eq!(doze(Err(refused), NAP), Some(DOZE));
+            assert_eq!(doze(Err(refused), Duration::from_millis(1)), Some(Duration::from_millis(1)));
+        }
     }
 }
