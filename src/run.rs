@@ -115,9 +115,15 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     notify::stopping();
     let ended = running.wait(&stop);
     log::info!("account: {}", account.summary());
+    verdict(ended)
+}
+
+/// What the program ends with: only what another configuration can heal is a refusal.
+pub fn verdict(ended: Ended) -> anyhow::Result<()> {
     match ended {
         Ended::Finished | Ended::Stopped => Ok(()),
         Ended::Unusable(reason) => Err(Refused(reason).into()),
+        Ended::Panicked => Err(anyhow!("a stage panicked; its message is above")),
     }
 }
 

@@ -136,7 +136,7 @@ pub fn is_camera(path: &Path) -> Result<bool, SourceError> {
     let device = Device::open(path)?;
     Ok(match device.kind {
         Kind::Capture { buffer_type } => {
-            !Device::gives_sensor_data_only(&DriverMenu { fd: device.fd(), buffer_type }.formats())
+            !Device::gives_sensor_data_only(&DriverMenu::read(&device, buffer_type)?.formats())
         }
         Kind::NeedsLibcamera | Kind::Other(_) => false,
     })
@@ -169,7 +169,10 @@ fn state(device: &Device) -> State {
         Kind::NeedsLibcamera => return State::NeedsLibcamera,
         Kind::Other(what) => return State::Other { what: what.to_owned() },
     };
-    let menu = DriverMenu { fd: device.fd(), buffer_type };
+    let menu = match DriverMenu::read(device, buffer_type) {
+        Ok(menu) => menu,
+        Err(error) => return State::Unreadable { reason: error.to_string() },
+    };
     let formats = menu.formats();
     if Device::gives_sensor_data_only(&formats) {
         return State::NeedsLibcamera;
@@ -179,14 +182,15 @@ fn state(device: &Device) -> State {
         usable: Format::of(*format).is_some(),
         modes: menu.sizes(*format).iter().map(|sizes| mode(&menu, *format, sizes)).collect(),
     };
-    let settings = controls::list(device).into_iter().map(|control| {
+    // A camera without them gives pictures all the same.
+    let settings = controls::list(device).unwrap_or_default().into_iter().map(|control| {
         let controls::Description { name, minimum, maximum, default, .. } = control;
         Setting { name, minimum, maximum, default }
     });
     State::Camera { formats: formats.iter().map(offer).collect(), controls: settings.collect() }
 }
 
-fn mode(menu: &DriverMenu, format: u32, sizes: &Sizes) -> Mode {
+fn mode(menu: &DriverMenu<'_>, format: u32, sizes: &Sizes) -> Mode {
     let (size, up_to) = match *sizes {
         Sizes::One(size) => (size, None),
         Sizes::Range { min, max, .. } => (min, Some(max)),

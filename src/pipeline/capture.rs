@@ -42,6 +42,8 @@ pub enum Ended {
     Stopped,
     /// The source can't be used.
     Unusable(String),
+    /// A stage panicked: a fault of the program, which starting it again may heal.
+    Panicked,
 }
 
 /// One run of the driver's count, from a camera that came up to its loss.

@@ -19,7 +19,7 @@ use super::link::{LinkReceiver, LinkSender, Policy, Sent, link};
 use super::publish::Publisher;
 use super::slow::SlowStage;
 use super::synchronous::SynchronousStage;
-use super::{Options, Parts, start};
+use super::{Options, Parts, Pipeline, start};
 use crate::capture::supervisor::Supervisor;
 use crate::capture::{Camera, Encoding, StreamFormat};
 use crate::model::engine::Image;
@@ -334,17 +334,27 @@ impl Slow for EndlessSlow {
     fn reset(&mut self) {}
 }
 
-#[test]
-fn a_stop_does_not_wait_for_a_network_that_is_still_at_work() {
-    let path = std::env::temp_dir().join(format!("milad-test-{}-endless", std::process::id()));
+/// A slow network with a fault.
+struct PanickingSlow;
+
+impl Slow for PanickingSlow {
+    fn run(&mut self, _: &Image, _: Keys, _: u64) -> Result<SlowRun, RunError> {
+        panic!("on purpose, for a test")
+    }
+
+    fn reset(&mut self) {}
+}
+
+/// A whole pipeline on a test card, with `slow`; `name` is the test's.
+fn pipeline(name: &str, slow: Box<dyn Slow>, account: &Arc<Account>, pulses: &Pulses, stop: &Stop) -> Pipeline {
+    let path = std::env::temp_dir().join(format!("milad-test-{}-{name}", std::process::id()));
     let server = Server::new(socket::bind(&path, 0o600, None).unwrap(), Limits::default()).unwrap();
-    let (account, stop) = (Arc::new(Account::new(Metrics::new())), Stop::new().unwrap());
-    let (interval, pulses) = (Arc::new(AtomicU32::new(1)), Pulses::default());
+    let interval = Arc::new(AtomicU32::new(1));
     let parts = Parts {
         model: Model {
             spec: super::publish_tests::spec(),
             fast: Box::new(FakeFast),
-            slow: Box::new(EndlessSlow),
+            slow,
             initial: Memory::default(),
             report: Default::default(),
         },
@@ -361,7 +371,22 @@ fn a_stop_does_not_wait_for_a_network_that_is_still_at_work() {
         prepare: Default::default(),
         threads: Default::default(),
     };
-    let pipeline = start(parts, options).unwrap();
+    start(parts, options).unwrap()
+}
+
+#[test]
+fn a_panic_ends_all_stages_and_is_no_mistake_of_the_configuration() {
+    let (account, stop) = (Arc::new(Account::new(Metrics::new())), Stop::new().unwrap());
+    let pipeline = pipeline("panicking", Box::new(PanickingSlow), &account, &Pulses::default(), &stop);
+    assert_eq!(pipeline.wait(&stop), Ended::Panicked);
+    assert!(stop.is_set());
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_network_that_is_still_at_work() {
+    let (account, stop) = (Arc::new(Account::new(Metrics::new())), Stop::new().unwrap());
+    let pulses = Pulses::default();
+    let pipeline = pipeline("endless", Box::new(EndlessSlow), &account, &pulses, &stop);
     while account.summary().captured < 10 {
         std::thread::yield_now();
     }

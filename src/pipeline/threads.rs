@@ -79,14 +79,13 @@ impl Pipeline {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        let panicked = || Ended::Unusable("a stage panicked; its message is above".to_owned());
         let mut ended = Ended::Stopped;
         if self.capture.is_finished() {
-            ended = self.capture.join().unwrap_or_else(|_| panicked());
+            ended = self.capture.join().unwrap_or(Ended::Panicked);
         }
         for thread in self.others {
             if thread.is_finished() && thread.join().is_err() {
-                ended = panicked();
+                ended = Ended::Panicked;
             }
         }
         ended

@@ -382,6 +382,8 @@ int camera_ioctl(unsigned long request, void *argument)
 		return 0;
 	}
 	case VIDIOC_ENUM_FMT:
+		FAIL("ENUM_FMT");
+		return enumerate(request, argument);
 	case VIDIOC_ENUM_FRAMESIZES:
 	case VIDIOC_ENUM_FRAMEINTERVALS:
 		return enumerate(request, argument);
@@ -417,6 +419,9 @@ int camera_ioctl(unsigned long request, void *argument)
 		queued = 0;
 		memset(in_queue, 0, sizeof in_queue);
 		return gone ? refuse(ENODEV) : 0;
+	case VIDIOC_QUERY_EXT_CTRL:
+		FAIL("QUERY_EXT_CTRL");
+		return refuse(ENOTTY);
 	default:
 		return refuse(ENOTTY);
 	}

@@ -11,7 +11,8 @@
  *   buffers N                       granted by REQBUFS
  *   frame FILE                      a frame's bytes, memory planes behind each other; frames come in turn, again and again
  *   first N                         the driver's count starts here
- *   fail CALL ERRNO                 OPEN, QUERYCAP, S_FMT, REQBUFS, QUERYBUF, QBUF, STREAMON: that error each time
+ *   fail CALL ERRNO                 OPEN, QUERYCAP, ENUM_FMT, QUERY_EXT_CTRL, S_FMT, REQBUFS, QUERYBUF, QBUF, STREAMON:
+ *                                 that error each time
  *   at N WHAT [ARG]                 at frame N since the program's start:
  *                                     error | short BYTES | index I | skip K | repeat | clock FLAGS | offset_s S |
  *                                     data_offset B | silence | eio | hangup

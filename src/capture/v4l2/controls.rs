@@ -24,7 +24,7 @@ pub struct Description {
 }
 
 /// The device's controls that take a number.
-pub fn list(device: &Device) -> Vec<Description> {
+pub fn list(device: &Device) -> Result<Vec<Description>, SourceError> {
     let numbers = [
         sys::v4l2_ctrl_type_V4L2_CTRL_TYPE_INTEGER,
         sys::v4l2_ctrl_type_V4L2_CTRL_TYPE_BOOLEAN,
@@ -35,16 +35,17 @@ pub fn list(device: &Device) -> Vec<Description> {
         sys::v4l2_ctrl_type_V4L2_CTRL_TYPE_INTEGER_MENU,
     ];
     let closed = sys::V4L2_CTRL_FLAG_DISABLED | sys::V4L2_CTRL_FLAG_READ_ONLY;
-    let controls = ioctl::controls(device.fd()).into_iter();
-    let open = controls.filter(|control| numbers.contains(&control.type_) && control.flags & closed == 0);
-    open.map(|control| Description {
+    let controls =
+        ioctl::controls(device.fd()).map_err(|error| errors::refused(&device.path, "VIDIOC_QUERY_EXT_CTRL", &error))?;
+    let open = controls.into_iter().filter(|control| numbers.contains(&control.type_) && control.flags & closed == 0);
+    let descriptions = open.map(|control| Description {
         id: control.id,
         name: spelled(&control.name.map(|letter| letter as u8)),
         minimum: control.minimum,
         maximum: control.maximum,
         default: control.default_value,
-    })
-    .collect()
+    });
+    Ok(descriptions.collect())
 }
 
 /// Sets what the configuration asks for. Unknown names and values out of range are mistakes of the configuration.
@@ -52,7 +53,7 @@ pub fn set(device: &Device, wanted: &BTreeMap<String, i64>) -> Result<(), Source
     if wanted.is_empty() {
         return Ok(());
     }
-    let there = list(device);
+    let there = list(device)?;
     for (name, value) in wanted {
         let control = find(&there, name, *value)
             .map_err(|words| SourceError::Unusable(format!("{}: {words}", device.path.display())))?;

@@ -52,6 +52,14 @@ pub fn refused(path: &Path, call: &str, error: &io::Error) -> SourceError {
     }
 }
 
+/// It says that it is a camera, but not what pictures it gives.
+pub fn no_formats(path: &Path) -> SourceError {
+    SourceError::Lost(format!(
+        "{} offers no format at all, expected one at least; plug the camera in again",
+        path.display()
+    ))
+}
+
 /// Somebody else streams from it.
 fn busy(path: &str) -> SourceError {
     SourceError::Lost(format!("{path} is in use by another program; `fuser {path}` names it"))

@@ -82,7 +82,7 @@ pub fn capabilities(fd: RawFd) -> io::Result<sys::v4l2_capability> {
 const LIST_LIMIT: u32 = 512;
 
 /// The formats of a buffer type.
-pub fn formats(fd: RawFd, buffer_type: u32) -> Vec<sys::v4l2_fmtdesc> {
+pub fn formats(fd: RawFd, buffer_type: u32) -> io::Result<Vec<sys::v4l2_fmtdesc>> {
     list(|index| {
         let mut item = sys::v4l2_fmtdesc { index, type_: buffer_type, ..Plain::zero() };
         // SAFETY: ENUM_FMT fills a v4l2_fmtdesc.
@@ -90,18 +90,18 @@ pub fn formats(fd: RawFd, buffer_type: u32) -> Vec<sys::v4l2_fmtdesc> {
     })
 }
 
-/// The sizes of a format; empty where the driver does not tell.
+/// The sizes of a format; empty where the driver does not tell. A camera that fails here shows it when it is asked for one.
 pub fn frame_sizes(fd: RawFd, pixel_format: u32) -> Vec<sys::v4l2_frmsizeenum> {
-    list(|index| {
+    hints(|index| {
         let mut item = sys::v4l2_frmsizeenum { index, pixel_format, ..Plain::zero() };
         // SAFETY: ENUM_FRAMESIZES fills a v4l2_frmsizeenum.
         unsafe { call(fd, vidioc::VIDIOC_ENUM_FRAMESIZES, &mut item) }.map(|()| item)
     })
 }
 
-/// The frame intervals of a format at a size; empty where the driver does not tell.
+/// The frame intervals of a format at a size; empty as above.
 pub fn frame_intervals(fd: RawFd, pixel_format: u32, width: u32, height: u32) -> Vec<sys::v4l2_frmivalenum> {
-    list(|index| {
+    hints(|index| {
         let mut item = sys::v4l2_frmivalenum { index, pixel_format, width, height, ..Plain::zero() };
         // SAFETY: ENUM_FRAMEINTERVALS fills a v4l2_frmivalenum.
         unsafe { call(fd, vidioc::VIDIOC_ENUM_FRAMEINTERVALS, &mut item) }.map(|()| item)
@@ -109,7 +109,7 @@ pub fn frame_intervals(fd: RawFd, pixel_format: u32, width: u32, height: u32) ->
 }
 
 /// The device's controls.
-pub fn controls(fd: RawFd) -> Vec<sys::v4l2_query_ext_ctrl> {
+pub fn controls(fd: RawFd) -> io::Result<Vec<sys::v4l2_query_ext_ctrl>> {
     let mut id = 0;
     list(|_| {
         let mut item = sys::v4l2_query_ext_ctrl { id: id | sys::V4L2_CTRL_FLAG_NEXT_CTRL, ..Plain::zero() };
@@ -120,7 +120,22 @@ pub fn controls(fd: RawFd) -> Vec<sys::v4l2_query_ext_ctrl> {
     })
 }
 
-fn list<T>(mut get: impl FnMut(u32) -> io::Result<T>) -> Vec<T> {
+/// A list ends where the driver says that there is no such item (EINVAL), or no such list (ENOTTY). Any other error is the
+/// camera's, which may be gone: what was heard until then says nothing of what it can do.
+fn list<T>(mut get: impl FnMut(u32) -> io::Result<T>) -> io::Result<Vec<T>> {
+    let mut items = Vec::new();
+    for index in 0..LIST_LIMIT {
+        match get(index) {
+            Ok(item) => items.push(item),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTTY)) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(items)
+}
+
+/// What can be done without: whatever ends it.
+fn hints<T>(mut get: impl FnMut(u32) -> io::Result<T>) -> Vec<T> {
     (0..LIST_LIMIT).map_while(|index| get(index).ok()).collect()
 }
 
@@ -228,6 +243,20 @@ mod tests {
         let (format, buffer) = if cfg!(target_pointer_width = "64") { (208, 88) } else { (204, 68) };
         assert_eq!(vidioc::VIDIOC_S_FMT as u32, 0xc000_5605 | format << 16);
         assert_eq!(vidioc::VIDIOC_DQBUF as u32, 0xc000_5611 | buffer << 16);
+    }
+
+    #[test]
+    fn a_list_ends_where_the_driver_says_so_and_fails_where_the_camera_does() {
+        let ending = |code: i32| {
+            list(|index| if index < 2 { Ok(index) } else { Err(io::Error::from_raw_os_error(code)) })
+                .map_err(|error| error.raw_os_error())
+        };
+        assert_eq!(ending(libc::EINVAL), Ok(vec![0, 1]));
+        assert_eq!(ending(libc::ENOTTY), Ok(vec![0, 1]));
+        for code in [libc::ENODEV, libc::EIO, libc::ENXIO, libc::EPROTO] {
+            assert_eq!(ending(code), Err(Some(code)));
+        }
+        assert_eq!(list(Ok).unwrap().len(), LIST_LIMIT as usize);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use v4l::v4l_sys as sys;
 
-use super::ioctl;
+use super::super::SourceError;
+use super::device::Device;
+use super::{errors, ioctl};
 
 /// Frame sizes of a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,25 +71,36 @@ pub trait Menu {
 }
 
 /// A driver's own answers.
-pub struct DriverMenu {
-    /// Its descriptor.
-    pub fd: std::os::fd::RawFd,
-    /// `enum v4l2_buf_type`.
-    pub buffer_type: u32,
+pub struct DriverMenu<'a> {
+    device: &'a Device,
+    formats: Vec<u32>,
 }
 
-impl Menu for DriverMenu {
+impl<'a> DriverMenu<'a> {
+    /// Asks for the formats. A camera that fails over that, or knows of none, is lost rather than of the wrong kind: no
+    /// configuration would help, and it may do better when it is plugged in again.
+    pub fn read(device: &'a Device, buffer_type: u32) -> Result<DriverMenu<'a>, SourceError> {
+        let formats = ioctl::formats(device.fd(), buffer_type)
+            .map_err(|error| errors::refused(&device.path, "VIDIOC_ENUM_FMT", &error))?;
+        if formats.is_empty() {
+            return Err(errors::no_formats(&device.path));
+        }
+        Ok(DriverMenu { device, formats: formats.iter().map(|format| format.pixelformat).collect() })
+    }
+}
+
+impl Menu for DriverMenu<'_> {
     fn formats(&self) -> Vec<u32> {
-        ioctl::formats(self.fd, self.buffer_type).iter().map(|format| format.pixelformat).collect()
+        self.formats.clone()
     }
 
     fn sizes(&self, format: u32) -> Vec<Sizes> {
-        let sizes = ioctl::frame_sizes(self.fd, format);
+        let sizes = ioctl::frame_sizes(self.device.fd(), format);
         sizes.iter().filter_map(read_size).filter(|size| size.is_sensible()).collect()
     }
 
     fn intervals(&self, format: u32, size: (u32, u32)) -> Vec<Intervals> {
-        let intervals = ioctl::frame_intervals(self.fd, format, size.0, size.1);
+        let intervals = ioctl::frame_intervals(self.device.fd(), format, size.0, size.1);
         intervals.iter().filter_map(read_interval).filter(|interval| interval.is_sensible()).collect()
     }
 }

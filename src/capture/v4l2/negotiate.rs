@@ -38,7 +38,7 @@ impl Granted {
 /// Negotiates from zero.
 pub fn negotiate(device: &Device, request: &Request) -> Result<Granted, SourceError> {
     let buffer_type = device.buffer_type()?;
-    let menu = DriverMenu { fd: device.fd(), buffer_type };
+    let menu = DriverMenu::read(device, buffer_type)?;
     let modes = choose::modes(&menu, request).map_err(|refusal| match refusal {
         NoMode::SensorData => errors::needs_libcamera(&device.path, &device.driver),
         NoMode::NoCommonFormat(words) => SourceError::Unusable(format!("{}: {words}", device.path.display())),

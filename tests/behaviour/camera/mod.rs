@@ -264,12 +264,15 @@ fn size_and_format_asked_for_are_taken() {
 #[test]
 fn each_refusal_says_what_is_wrong_and_what_to_do() {
     // Description, event, words.
-    let cases: [(&[&str], &str, &[&str]); 12] = [
+    let cases: [(&[&str], &str, &[&str]); 15] = [
         (&["fail OPEN 2"], "lost", &["no such device", "milad devices"]),
         (&["fail OPEN 13"], "lost", &["no permission", "group `video`"]),
         (&["fail OPEN 16"], "lost", &["in use by another program"]),
         (&["fail OPEN 19"], "lost", &["plug"]),
         (&["fail QUERYCAP 25"], "unusable", &["not a capture device"]),
+        (&["fail ENUM_FMT 19"], "lost", &["was unplugged", "VIDIOC_ENUM_FMT"]),
+        (&["fail ENUM_FMT 5"], "lost", &["refused VIDIOC_ENUM_FMT"]),
+        (&["fail ENUM_FMT 22"], "lost", &["no format at all", "plug"]),
         (&["fail S_FMT 16"], "lost", &["in use by another program"]),
         (&["fail REQBUFS 12"], "lost", &["no memory", "CMA"]),
         (&["fail STREAMON 28"], "lost", &["bandwidth"]),
@@ -295,6 +298,18 @@ fn each_refusal_says_what_is_wrong_and_what_to_do() {
     }
     let events = webcam().with("MILAD_TEST_FORMAT", "NV12").events(1);
     assert!(reason(&events[0]).contains("YUYV"), "{}", events[0]);
+}
+
+#[test]
+fn a_camera_that_cannot_tell_its_controls_is_lost_and_one_without_the_wanted_one_is_refused() {
+    let events = webcam().with("MILAD_TEST_CONTROL", "gain").events(1);
+    assert_eq!(events[0]["event"], "unusable", "{events:?}");
+    assert!(reason(&events[0]).contains("no control \"gain\""), "{}", events[0]);
+    let events = webcam().line("fail QUERY_EXT_CTRL 5").with("MILAD_TEST_CONTROL", "gain").events(1);
+    assert_eq!(events[0]["event"], "lost", "{events:?}");
+    assert!(reason(&events[0]).contains("VIDIOC_QUERY_EXT_CTRL"), "{}", events[0]);
+    let listed = webcam().line("fail QUERY_EXT_CTRL 5").listed();
+    assert_eq!(listed["node"]["state"], "camera", "its pictures do not depend on them: {listed}");
 }
 
 #[test]

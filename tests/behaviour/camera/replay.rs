@@ -199,6 +199,7 @@ fn tell() {
             let (width, height) = text.split_once('x').unwrap();
             (width.parse().unwrap(), height.parse().unwrap())
         }),
+        controls: setting("MILAD_TEST_CONTROL").map(|name| (name, 1)).into_iter().collect(),
         ..Request::default()
     };
     let stop = Stop::new().unwrap();
