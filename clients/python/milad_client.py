@@ -221,10 +221,12 @@ class _Lines:
         fresh = [(number, view) for number, view in found if number and _later(self.last, number) > 0]
         return min(fresh, key=lambda it: _later(self.last or 0, it[0]), default=None)
 
-    def saw(self, generation: int) -> None:
-        """This one's line came another way."""
-        if self.last is None or _later(self.last, generation) > 0:
+    def saw(self, generation: int) -> int:
+        """This one's line came another way. Those before it are given no more; returns how many they were."""
+        distance = 1 if self.last is None else _later(self.last, generation)
+        if distance > 0:
             self.last = generation
+        return max(0, distance - 1)
 
     def waits(self) -> bool:
         return self._next() is not None
@@ -289,6 +291,10 @@ class _Connection:
         self.buffer = bytearray()
         self.sets: Deque[List[int]] = deque()
         self.lines: Optional[_Lines] = None
+        # The lines that were read before, whose memory counts no more.
+        self.before: Optional[_Lines] = None
+        # What is to be given before anything is read.
+        self.rest: Deque[Tuple[Dict[str, Any], bytearray]] = deque()
 
     def close(self) -> None:
         self.socket.close()
@@ -299,7 +305,7 @@ class _Connection:
 
     def ready(self, timeout: Optional[float]) -> bool:
         """Whether there is something to read, now or in time."""
-        if self.buffer:
+        if self.buffer or self.rest:
             return True
         poll = select.poll()
         poll.register(self.socket, select.POLLIN)
@@ -333,6 +339,8 @@ class _Connection:
 
     def receive(self) -> Tuple[Dict[str, Any], bytearray]:
         """The next message and what came behind its line."""
+        if self.rest:
+            return self.rest.popleft()
         while self.lines is not None and not self.buffer:
             self.ready(None)
             poll = select.poll()
@@ -347,7 +355,13 @@ class _Connection:
             scanned = len(self.buffer)
             if scanned > LINE_LIMIT:
                 raise Error("a line of more than a MiB: not a message of milad")
-            self._more()
+            try:
+                self._more()
+            except ConnectionError:
+                self._end_lines()
+                if self.buffer or not self.rest:
+                    raise
+                return self.rest.popleft()
         message = _parsed(self.buffer[:end])
         del self.buffer[: end + 1]
         wanted = message.get("payload_bytes", 0)
@@ -359,11 +373,26 @@ class _Connection:
         del self.buffer[:wanted]
         if self.lines is not None:
             if "shared" in message:
-                self.lines.saw(message["shared"]["generation"])
+                message["dropped"] = message.get("dropped", 0) + self.lines.saw(message["shared"]["generation"])
             elif message.get("type") == "model" or message.get("state") == "up":
-                # Lines of another epoch come in other memory. What was not read of the last one's is too late.
-                self.lines = None
-        return message, payload
+                # Lines of another epoch come in other memory. What was not read of the last one's is too late, and counted.
+                self.before, self.lines = self.lines, None
+            elif message.get("type") == "bye":
+                self._end_lines()
+        elif message.get("type") == "result":
+            # From here on there is nothing to count from.
+            self.before = None
+        self.rest.append((message, payload))
+        return self.rest.popleft()
+
+    def _end_lines(self) -> None:
+        """Before the end comes what was written before it; no more than there is room for, though the daemon may go on."""
+        lines, self.lines = self.lines, None
+        for _ in lines.views if lines else []:
+            message = lines.take()
+            if message is None:
+                break
+            self.rest.append((message, bytearray()))
 
 
 class Results:
@@ -501,10 +530,11 @@ class Results:
             if len(descriptors) != len(message["planes"]) + (lines is not None):
                 raise Error(f"{len(message['planes'])} planes with {len(descriptors)} descriptors")
             if self._connection:
-                before = self._connection.lines
+                before = self._connection.lines or self._connection.before
                 self._connection.lines = _Lines(lines, message["slots"], descriptors[-1]) if lines else None
                 if self._connection.lines and before:
                     self._connection.lines.last = before.last
+                self._connection.before = None
             pairs = zip(message["planes"], descriptors)
             return {info["task"]: _Plane(info, message["slots"], fd) for info, fd in pairs if info["dtype"] in DTYPES}
         finally:

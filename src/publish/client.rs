@@ -488,6 +488,8 @@ impl Client {
                 Ok(subscribe) => {
                     self.subscribed = subscribe;
                     self.skip = 0;
+                    // Who may have ended reading lines begins again with memory.
+                    self.ring = (0, 0, false);
                     self.resolve(hello);
                     self.offer_line(encode(&Message::Ok), now_ns);
                 }

@@ -93,10 +93,77 @@ fn a_line_without_room_comes_by_the_socket_and_is_not_missed() {
     rig.sequence = 2;
     rig.publish();
     let long = next(&mut client);
-    assert!(long.line.len() > 2048 && slot(&long).generation.get() == 2);
+    assert!(long.line.len() > 2048 && slot(&long).generation.get() == 2 && result(&long).dropped == 0);
     assert!(client.map_of(&long, "depth").unwrap().still_valid());
     let after = next(&mut client);
     assert_eq!((result(&after).sequence, result(&after).dropped), (2, 0));
+}
+
+#[test]
+fn lines_that_a_longer_one_passed_by_are_counted() {
+    let mut rig = Rig::new("passed-by", Limits::default());
+    let mut client = client(&mut rig, LINES);
+    rig.publish();
+    assert!(matches!(next(&mut client).message, Message::Maps(_)));
+    next(&mut client);
+    (0..2).for_each(|_| rig.publish());
+    let share = (0..300).map(|class| (format!("class{class}"), Share(0.5))).collect();
+    let tasks = Named(vec![("depth".into(), Statistics::Segmentation { share }), ("flow".into(), Statistics::Raw {})]);
+    rig.publish_result(&ResultMessage { sequence: 3, tasks, ..rig.result() }, 8);
+    let long = next(&mut client);
+    assert_eq!((result(&long).sequence, result(&long).dropped), (3, 2));
+    assert!(is_empty(&client));
+}
+
+#[test]
+fn another_request_ends_the_lines_and_memory_begins_them_again() {
+    let mut rig = Rig::new("lines-again", Limits::default());
+    let mut client = client(&mut rig, LINES);
+    rig.publish();
+    assert!(matches!(next(&mut client).message, Message::Maps(_)));
+    assert_eq!(result(&next(&mut client)).sequence, 0);
+    let lines = Subscribe { maps: MapsMode::Shared, lines: LinesMode::Shared, ..Subscribe::default() };
+    // The same once more: what lies there unread is given, nothing twice.
+    rig.publish();
+    client.subscribe(&lines).unwrap();
+    rig.serve();
+    assert_eq!(next(&mut client).message, Message::Ok);
+    assert!(is_empty(&client));
+    rig.publish();
+    assert!(matches!(next(&mut client).message, Message::Maps(maps) if maps.lines.is_some()));
+    for sequence in 1..3 {
+        let received = next(&mut client);
+        assert_eq!((result(&received).sequence, result(&received).dropped), (sequence, 0));
+    }
+    // By the socket, and back: what came there was not missed.
+    client.subscribe(&Subscribe { lines: LinesMode::Socket, ..lines.clone() }).unwrap();
+    rig.serve();
+    assert_eq!(next(&mut client).message, Message::Ok);
+    rig.publish();
+    assert!(matches!(next(&mut client).message, Message::Maps(maps) if maps.lines.is_none()));
+    assert_eq!(result(&next(&mut client)).sequence, 3);
+    client.subscribe(&lines).unwrap();
+    rig.serve();
+    assert_eq!(next(&mut client).message, Message::Ok);
+    rig.publish();
+    assert!(matches!(next(&mut client).message, Message::Maps(maps) if maps.lines.is_some()));
+    let received = next(&mut client);
+    assert_eq!((result(&received).sequence, result(&received).dropped), (4, 0));
+}
+
+/// What was written before the end is given before it.
+#[test]
+fn lines_that_lie_there_are_given_before_the_goodbye() {
+    let mut rig = Rig::new("goodbye", Limits::default());
+    let mut client = client(&mut rig, LINES);
+    rig.publish();
+    assert!(matches!(next(&mut client).message, Message::Maps(_)));
+    next(&mut client);
+    (0..2).for_each(|_| rig.publish());
+    rig.server.close("enough");
+    assert_eq!([1, 2].map(|_| result(&next(&mut client)).sequence), [1, 2]);
+    assert!(matches!(next(&mut client).message, Message::Bye { .. }));
+    assert!(client.receive().unwrap().is_none());
 }
 
 /// None of an epoch's results comes after the next camera is told of, though it lies there unread.
@@ -114,7 +181,8 @@ fn lines_of_an_epoch_that_is_over_are_given_no_more() {
     assert!(is_empty(&client));
     rig.publish_result(&ResultMessage { sequence: 5, epoch: 1, ..rig.result() }, 8);
     assert!(matches!(next(&mut client).message, Message::Maps(maps) if maps.epoch == 1));
-    assert_eq!(result(&next(&mut client)).sequence, 5);
+    let first = next(&mut client);
+    assert_eq!((result(&first).sequence, result(&first).dropped), (5, 1), "what was too late is counted");
     // Another request's answer, and back to the socket.
     client.subscribe(&Subscribe::default()).unwrap();
     rig.serve();

@@ -247,8 +247,29 @@ def test_lines_are_taken_by_generation_also_past_the_last_number():
     lines.last = 2**32 - 4
     found = [(lines.take()["dropped"], lines.last) for _ in range(4)]
     assert found == [(2, 2**32 - 2), (1, 2**32 - 1), (1, 1), (1, 2)] and lines.take() is None
-    lines.saw(2**32 - 1)
-    assert lines.last == 2
+    assert lines.saw(2**32 - 1) == 0 and lines.last == 2
+    # One whose line came by the socket is not missed; those before it are.
+    assert lines.saw(3) == 0 and lines.saw(6) == 2 and lines.last == 6
+
+
+@pytest.mark.parametrize("goodbye", [b"", b'{"type":"bye","reason":"enough"}\n'])
+def test_lines_that_lie_there_are_given_before_the_end(tmp_path, goodbye):
+    listener = socket.create_server(str(tmp_path / "s"), family=socket.AF_UNIX)
+    connection = milad_client._Connection(str(tmp_path / "s"))
+    peer, _ = listener.accept()
+    lines = connection.lines = milad_client._Lines.__new__(milad_client._Lines)
+    text = np.frombuffer(b'{"type":"result"}\n', "u1")
+    lines.views = [milad_client.View(text, np.array([number], "<u4"), 0) for number in (5, 6, 3, 4)]
+    lines.last, lines.bell = 4, np.zeros(1, "<u4")
+    peer.sendall(goodbye)
+    peer.close()
+    found = []
+    with pytest.raises(ConnectionError):
+        while connection.ready(60):
+            found.append(connection.receive()[0]["type"])
+    assert found == ["result", "result"] + ["bye"] * bool(goodbye)
+    connection.close()
+    listener.close()
 
 
 def test_what_the_daemon_refuses_is_an_error_with_its_words(daemon):

@@ -1,6 +1,7 @@
 //! A blocking client: connects, reads line by line, takes the payload and the descriptors that a line announces. Results' lines that
 //! come in shared memory are found there, behind all that the socket has.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
@@ -99,6 +100,10 @@ pub struct Client {
     limits: Limits,
     shared: Option<SharedMaps>,
     lines: Option<LinesReader>,
+    /// The lines that were read before, whose memory counts no more.
+    before: Option<LinesReader>,
+    /// What is to be given before anything is read.
+    rest: VecDeque<Received>,
     over: bool,
 }
 
@@ -114,7 +119,7 @@ impl Client {
     /// A client on a connection that is there already.
     pub fn from_stream(stream: UnixStream, limits: Limits) -> Client {
         let reader = BufReader::with_capacity(64 << 10, Connection::new(stream));
-        Client { reader, limits, shared: None, lines: None, over: false }
+        Client { reader, limits, shared: None, lines: None, before: None, rest: VecDeque::new(), over: false }
     }
 
     /// How long a read may wait before it fails with [`io::ErrorKind::WouldBlock`]; `None`: for ever.
@@ -131,7 +136,7 @@ impl Client {
 
     /// Whether bytes were taken from the connection that [`Client::receive`] has not given yet: `poll` can't know.
     pub fn has_buffered(&self) -> bool {
-        !self.reader.buffer().is_empty()
+        !self.rest.is_empty() || !self.reader.buffer().is_empty()
     }
 
     /// Waits until [`Client::receive`] has something to begin with, or `left` is over. Returns whether it has. May return early.
@@ -173,6 +178,9 @@ impl Client {
 
     /// The next message; `None` when the daemon closed the connection between two messages.
     pub fn receive(&mut self) -> Result<Option<Received>, ClientError> {
+        if let Some(received) = self.rest.pop_front() {
+            return Ok(Some(received));
+        }
         while self.lines.is_some() && !self.has_buffered() {
             if !self.wait(None)? || self.poll(Some(Duration::ZERO))? {
                 break;
@@ -187,7 +195,8 @@ impl Client {
         // One more than allowed, to tell a line of just that length from a longer one.
         self.reader.by_ref().take(limit + 1).read_until(b'\n', &mut line)?;
         if line.is_empty() {
-            return Ok(None);
+            self.end_lines()?;
+            return Ok(self.rest.pop_front());
         }
         if line.pop_if(|byte| *byte == b'\n').is_none() {
             return Err(if line.len() as u64 > limit {
@@ -197,7 +206,7 @@ impl Client {
             });
         }
         let line = String::from_utf8(line).map_err(|e| ClientError::Malformed(e.to_string()))?;
-        let message: Message = serde_json::from_str(&line).map_err(|e| ClientError::Malformed(e.to_string()))?;
+        let mut message: Message = serde_json::from_str(&line).map_err(|e| ClientError::Malformed(e.to_string()))?;
         let mut payload = Vec::new();
         if let Message::Result(result) = &message {
             let bytes = result.payload_bytes;
@@ -209,19 +218,40 @@ impl Client {
                 return Err(ClientError::Torn);
             }
         }
-        match &message {
+        match &mut message {
             Message::Maps(maps) => self.take_memory(maps)?,
-            // Lines of another epoch come in other memory. What was not read of the last one's is too late.
-            Message::Camera(camera) if camera.state == CameraState::Up => self.lines = None,
-            Message::Model(_) => self.lines = None,
+            // Lines of another epoch come in other memory. What was not read of the last one's is too late, and counted as missed.
+            Message::Camera(camera) if camera.state == CameraState::Up => self.leave_lines(),
+            Message::Model(_) => self.leave_lines(),
+            // Another request may want none; where it does, memory comes anew.
+            Message::Ok => self.before = self.lines.take(),
+            Message::Bye { .. } => self.end_lines()?,
             Message::Result(result) => {
+                if self.lines.is_none() {
+                    // From here on there is nothing to count from.
+                    self.before = None;
+                }
                 if let (Some(lines), Some(shared)) = (&mut self.lines, result.shared) {
-                    lines.saw(shared.generation);
+                    result.dropped = result.dropped.saturating_add(u64::from(lines.saw(shared.generation)));
                 }
             }
             _ => {}
         }
-        Ok(Some(Received { message, line, payload }))
+        self.rest.push_back(Received { message, line, payload });
+        Ok(self.rest.pop_front())
+    }
+
+    fn leave_lines(&mut self) {
+        self.before = self.lines.take().or(self.before.take());
+    }
+
+    /// Before the end comes what was written before it.
+    fn end_lines(&mut self) -> Result<(), ClientError> {
+        let rest = self.lines.take().map(|mut lines| lines.rest()).unwrap_or_default();
+        for line in rest {
+            self.rest.push_back(from_line(line)?);
+        }
+        Ok(())
     }
 
     fn take_memory(&mut self, maps: &MapsMessage) -> Result<(), ClientError> {
@@ -235,8 +265,9 @@ impl Client {
             }
             _ => return Err(ClientError::Malformed("lines larger than this machine's memory".to_owned())),
         };
-        if let (Some(lines), Some(before)) = (&mut lines, &self.lines) {
-            lines.follow(before);
+        self.leave_lines();
+        if let (Some(lines), Some(before)) = (&mut lines, self.before.take()) {
+            lines.follow(&before);
         }
         self.lines = lines;
         Ok(())

@@ -102,11 +102,13 @@ impl LinesReader {
         self.last = before.last;
     }
 
-    /// This generation's line came another way.
-    pub fn saw(&mut self, generation: NonZeroU32) {
-        if self.last.is_none_or(|last| later(last, generation) > 0) {
+    /// This generation's line came another way. Those before it are given no more; returns how many they were.
+    pub fn saw(&mut self, generation: NonZeroU32) -> u32 {
+        let distance = self.last.map_or(1, |last| later(last, generation));
+        if distance > 0 {
             self.last = Some(generation);
         }
+        u32::try_from(distance.saturating_sub(1)).unwrap_or(0)
     }
 
     /// Whether [`LinesReader::take`] has something to give.
@@ -128,6 +130,11 @@ impl LinesReader {
             }
         }
         None
+    }
+
+    /// What is to be given before an end, the writer's or one's own: no more lines than there is room for, though it may go on writing.
+    pub fn rest(&mut self) -> Vec<Line> {
+        (0..self.plane.layout().slots).map_while(|_| self.take()).collect()
     }
 
     fn next(&self) -> Option<(usize, NonZeroU32)> {
@@ -210,9 +217,11 @@ mod tests {
         (9..16).for_each(|number| assert!(write(number)));
         assert_eq!(taken(&mut reader), Some(("12".into(), 3)));
         // What came another way is neither given nor missed.
-        reader.saw(generation(14));
-        reader.saw(generation(3));
+        assert_eq!([reader.saw(generation(14)), reader.saw(generation(3))], [1, 0], "13 lies there unread");
         assert_eq!([taken(&mut reader), taken(&mut reader)], [Some(("15".into(), 0)), None]);
+        (16..24).for_each(|number| assert!(writer.write(number as usize % 4, generation(number), b"x\n")));
+        assert_eq!(reader.rest().iter().map(|line| line.missed).collect::<Vec<_>>(), [4, 0, 0, 0]);
+        assert!(reader.rest().is_empty());
         // Given the same memory once more, nothing is given twice.
         let mut again = LinesReader::new(writer.fd(), writer.layout()).unwrap();
         assert!(again.waits());
