@@ -235,6 +235,7 @@ def two_instances_have_their_own_cameras_sockets_metrics_and_configurations():
     for number in (0, 1):
         assert metric(f"two/metrics{number}", "milad_keyframe_interval_frames") == 3 + number
         assert metric(f"two/metrics{number}", "milad_frames_published_total") >= 9
+        assert re.findall(r"-> (/dev/video\d+)$", text(f"two/files{number}"), re.M) == [f"/dev/video{number}"], text(f"two/files{number}")
     pids = {state(f"two/state{number}")["MainPID"] for number in (0, 1)}
     assert len(pids) == 2 and "0" not in pids
     assert greetings[0]["type"] == "hello" and len(text("two/sockets").splitlines()) == 2
@@ -392,6 +393,8 @@ def an_upgrade_keeps_the_configuration_and_purging_leaves_nothing():
     assert not left, left
     for name in ("passwd", "group"):
         assert text(f"before/{name}") == text(f"removed/{name}"), f"/etc/{name} differs"
+    for name in ("units", "traces"):
+        assert text(f"removed/{name}").strip() == "", text(f"removed/{name}")
     assert "is not installed" in text("removed/dpkg"), text("removed/dpkg")
 
 
