@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """What clients and the live view cost the daemon and each other, on one machine, by many short windows that take turns.
 
-    benches/clients.py [--milad target/release/milad] [--pairs 30] [--frames 120] [--runs 3] [--only readers pictures neighbours view alike]
+    benches/clients.py [--milad target/release/milad] [--pairs 30] [--frames 120] [--runs 3]
+                       [--only readers pictures neighbours nobody elsewhere view alike]
 
 - readers: eight clients that read all maps from shared memory at 30 frames/s, against none: CPU time of the daemon. They get results' lines
   there as well, or by the socket (--lines)
 - pictures: the same when each of the eight reads the picture that the networks saw as well
 - neighbours: clients that misbehave (one stops reading, one dies while it holds the ring, one closes its descriptors, one sends
   garbage), against none: the 99th percentile of a well-behaved client's latency, from capture to receipt
+- nobody: the same with nobody who misbehaves on either side: what the comparison is worth
+- elsewhere: the same, but they misbehave towards another daemon on their own core: what the machine makes of it
 - view: the view with nobody looking, against none: CPU time of the daemon, and that of the thread that serves it
 - alike: two daemons without a view: what a comparison of two processes is worth
 
@@ -51,13 +54,17 @@ SETTLE_S = 0.4
 
 
 class Daemon:
-    def __init__(self, milad, bundle, *arguments, cores=OURS):
+    def __init__(self, milad, bundle, *arguments, cores=OURS, rate=30, idle=False):
+        def settle():
+            os.sched_setaffinity(0, cores)
+            if idle:
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
         self.folder = tempfile.TemporaryDirectory()
         self.socket = f"{self.folder.name}/s"
-        command = [milad, "run", "--bundle", bundle, "--source", "card:", "--socket", self.socket, "--metrics", "127.0.0.1:0", *arguments]
+        command = [milad, "run", "--bundle", bundle, "--source", f"card:?rate={rate}", "--socket", self.socket, "--metrics", "127.0.0.1:0", *arguments]
         self.process = subprocess.Popen(
-            [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
+            [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=settle,
         )
         # However this ends: a daemon that is left over disturbs all later windows.
         atexit.register(self.process.kill)
@@ -67,7 +74,7 @@ class Daemon:
             lines = (json.loads(line) for line in peer.makefile("rb"))
             results = (message for message in lines if message["type"] == "result" and message["keyframe"])
             self.captured = next(results)["captured_ns"]
-            self.interval = 1_000_000_000 / 30
+            self.interval = 1_000_000_000 / rate
 
     def tasks(self):
         return Path(f"/proc/{self.process.pid}/task").iterdir()
@@ -183,13 +190,14 @@ def tell(what):
 
 
 def reader(path, image=False):
-    """A well-behaved client: reads every number of every map of every frame. Tells when each was captured, and how old it was."""
+    """A well-behaved client: reads every number of every map of every frame. Tells when each was captured, and how old it was when it was
+    published and when it was received, in milliseconds."""
     import milad_client
 
     seen = []
     with milad_client.connect(path, maps="shared", lines=LINES, image=image, max_age=None, newest=False) as results:
         for result in results:
-            seen.append((result.captured_ns, (time.monotonic_ns() - result.captured_ns) / 1e6))
+            seen.append((result.captured_ns, (result.message["published_ns"] - result.captured_ns) / 1e6, (time.monotonic_ns() - result.captured_ns) / 1e6))
             if len(seen) == 1:
                 tell("in")
             for view in result.maps.values():
@@ -352,7 +360,7 @@ def readers(options, role="reader"):
                 pair = None
                 break
             if busy:
-                read += [sum(span[0] < at < span[1] for at, _ in one) for one in seen]
+                read += [sum(span[0] < at < span[1] for at, *_ in one) for one in seen]
         if pair:
             samples.append((pair[False], pair[True]))
     usable(samples, options.pairs, options)
@@ -373,15 +381,16 @@ def p99(values):
     return sorted(values)[int(0.99 * (len(values) - 1))]
 
 
-def neighbours(options):
+def neighbours(options, roles=MISBEHAVING, elsewhere=False):
     """Four that misbehave against none: a good client's 99th percentile in milliseconds, over all windows of a run."""
     ratios = []
     for run in range(options.runs):
-        daemon = Daemon(options.milad, options.bundle)
+        daemon = Daemon(options.milad, options.bundle, rate=options.rate)
+        other = Daemon(options.milad, options.bundle, cores=BAD, rate=options.rate, idle=True) if elsewhere else None
         # The clients' core is awake on both sides: what it takes to wake it up is none of the daemon's business.
         awake = Actor("awake", daemon.socket, GOOD, idle=True)
         good = Actor("reader", daemon.socket, GOOD)
-        bad = [Actor(role, daemon.socket, BAD, idle=not CORES[2:]) for role in MISBEHAVING]
+        bad = [Actor(role, (other or daemon).socket, BAD, idle=not CORES[2:]) for role in roles]
         awake.say("join")
         join([good])
         join(bad)
@@ -404,18 +413,31 @@ def neighbours(options):
             actor.end()
         awake.process.kill()
         daemon.end()
-        sides = [[ms for at, ms in seen if any(begin < at < end for begin, end in spans[busy])] for busy in (False, True)]
+        if other:
+            other.end()
+        sides = [[ages for at, *ages in seen if any(begin < at < end for begin, end in spans[busy])] for busy in (False, True)]
         cpu = [statistics.median(ms for side, ms in spent if side == busy) for busy in (False, True)]
-        ratios.append(p99(sides[1]) / p99(sides[0]))
-        quantiles = ", ".join(
-            f"{name} {at(sides[0]):.3f} and {at(sides[1]):.3f}" for name, at in (("p50", statistics.median), ("p99", p99), ("most", max)))
-        print(f"    run {run + 1}: {ratios[-1]:.3f} times; {len(sides[0])} and {len(sides[1])} frames without and with, ms: {quantiles}; "
-              f"CPU {cpu[0]:.3f} and {cpu[1]:.3f} ms a frame", flush=True)
+        for number, when in enumerate(("when published", "when received")):
+            alone, busy = ([ages[number] for ages in side] for side in sides)
+            quantiles = ", ".join(f"{name} {at(alone):.3f} and {at(busy):.3f}" for name, at in (("p50", statistics.median), ("p99", p99), ("most", max)))
+            print(f"    run {run + 1}, {when}: p99 {p99(busy) / p99(alone):.3f} times; ms without and with: {quantiles}", flush=True)
+        ratios.append(p99(busy) / p99(alone))
         told_of = ", ".join(f"{statistics.median(rates):.1f} {what}" for what, rates in deeds.items())
-        print(f"    meanwhile, a second: {told_of}", flush=True)
+        print(f"    {len(sides[0])} and {len(sides[1])} frames; CPU {cpu[0]:.3f} and {cpu[1]:.3f} ms a frame; a second: {told_of}", flush=True)
     middle = statistics.median(ratios)
     verdict = "holds" if middle <= 1.1 else "does NOT hold"
-    print(f"p99 latency beside four that misbehave: {middle:.3f} times (median of {', '.join(f'{r:.3f}' for r in ratios)}), wanted at most 1.1: {verdict}")
+    where = ", towards another daemon" if elsewhere else ""
+    print(f"p99 latency beside {len(roles)} that misbehave{where}: {middle:.3f} times (median of {', '.join(f'{r:.3f}' for r in ratios)}), wanted at most 1.1: {verdict}")
+
+
+def nobody(options):
+    """The same windows with nobody who misbehaves."""
+    neighbours(options, roles=[])
+
+
+def elsewhere(options):
+    """The same disturbance of the machine, but none of this daemon."""
+    neighbours(options, elsewhere=True)
 
 
 def view(options, flags=("--view",)):
@@ -446,7 +468,7 @@ def alike(options):
     view(options, ())
 
 
-PARTS = {part.__name__: part for part in (readers, pictures, neighbours, view, alike)}
+PARTS = {part.__name__: part for part in (readers, pictures, neighbours, nobody, elsewhere, view, alike)}
 
 
 def main():
@@ -456,6 +478,7 @@ def main():
     parser.add_argument("--pairs", type=int, default=30, help="pairs of windows")
     parser.add_argument("--frames", type=int, default=120, help="frames a window")
     parser.add_argument("--runs", type=int, default=3, help="of neighbours and view, each with daemons of its own")
+    parser.add_argument("--rate", type=float, default=120, help="frames a second of neighbours: many, for a percentile is made of one in a hundred")
     parser.add_argument("--others", type=float, default=0.05, metavar="SHARE",
                         help="of one core, by processes that are no part of this: a window in which they took more does not count")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)

@@ -28,12 +28,20 @@ pub enum Way {
 /// What sets one client's line apart from another's, losses aside: the tasks, and the way of their maps.
 pub type Kind = (TaskMask, Way);
 
+/// Room for the field names of a client's own part, and for the numbers that are no statistics.
+const TAIL: usize = 128;
+
 /// Whole lines that are kept for clients that asked for the same; others put their own together.
 const LINES: usize = 8;
 
+/// The mask of one task.
+pub fn bit(task: usize) -> TaskMask {
+    u32::try_from(task).ok().and_then(|task| 1u64.checked_shl(task)).unwrap_or(0)
+}
+
 /// Whether a task is in a mask.
 pub fn contains(mask: TaskMask, task: usize) -> bool {
-    u32::try_from(task).ok().and_then(|task| 1u64.checked_shl(task)).is_some_and(|bit| mask & bit != 0)
+    mask & bit(task) != 0
 }
 
 /// A map's name on the wire.
@@ -134,6 +142,11 @@ impl Block {
         ready.iter().find(|(known, _)| *known == kind).map(|(_, line)| line.as_slice())
     }
 
+    /// No fewer bytes than the line of a client that wants all tasks, its maps elsewhere.
+    pub fn longest_line(&self) -> usize {
+        self.head.len() + self.statistics.iter().map(|fragment| fragment.len() + 1).sum::<usize>() + TAIL
+    }
+
     /// The part that all clients share.
     pub fn head(&self) -> &[u8] {
         &self.head
@@ -220,6 +233,9 @@ mod tests {
         }
         block.encode(&result(3), &planes(), 0).unwrap();
         assert_eq!(block.line((0b11, Way::None)), None);
+        let longest = (0b11, slot(u32::MAX - 1));
+        block.prepare(longest);
+        assert!(block.longest_line() >= block.line(longest).unwrap().len() + "18446744073709551615".len());
     }
 
     #[test]

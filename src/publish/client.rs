@@ -17,9 +17,11 @@ use rustix::net::{
 
 use super::allowance::Allowance;
 use super::block::{Block, Kind, TaskMask, Way};
+use super::limits::Limits;
 use super::plane::IMAGE_TASK;
 use super::request;
 use super::shared::{Delivery, Shared};
+use super::unread::Unread;
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// Requests of one client that are looked at before others have their turn.
@@ -28,47 +30,6 @@ const REQUESTS: usize = 8;
 const DESCRIPTORS: usize = IMAGE_TASK + 2;
 /// How long the requests of a client wait that sends more than it may.
 const PAUSE_NS: u64 = 10_000_000;
-
-/// What clients may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Clients at a time; at most [`Limits::MAX_CLIENTS`].
-    pub clients: usize,
-    /// Whole messages that wait for one client.
-    pub waiting: usize,
-    /// How long so many may wait before the client is disconnected.
-    pub patience_ns: u64,
-    /// How long a client that is being disconnected may take for what it still gets.
-    pub grace_ns: u64,
-    /// Bytes of a request, without its newline.
-    pub request_bytes: usize,
-    /// Error messages at once; then one a second.
-    pub errors: u32,
-    /// Requests at once; then one every 10 ms.
-    pub requests: u32,
-}
-
-impl Limits {
-    /// The most that [`Limits::clients`] can be.
-    pub const MAX_CLIENTS: usize = 64;
-}
-
-/// One ring of the bell reaches all of them.
-const _: () = assert!(milad_ring::WOKEN as usize == Limits::MAX_CLIENTS);
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            clients: Limits::MAX_CLIENTS,
-            waiting: 4,
-            patience_ns: 5 * SECOND_NS,
-            grace_ns: SECOND_NS,
-            request_bytes: 4096,
-            errors: 10,
-            requests: 100,
-        }
-    }
-}
 
 /// The connection is over.
 #[derive(Debug)]
@@ -117,6 +78,8 @@ pub struct Client {
     tasks: TaskMask,
     /// The ring whose planes it was given last, of which tasks, and whether with lines.
     ring: (u64, TaskMask, bool),
+    /// The descriptors that it was sent last.
+    unread: Unread,
     /// It was sent something, and may be waiting elsewhere for a bell that tells of it.
     spoke: bool,
     /// Results until the next one that it wants.
@@ -147,6 +110,7 @@ impl Client {
             subscribed: Subscribe::default(),
             tasks: 0,
             ring: (0, 0, false),
+            unread: Unread::default(),
             spoke: false,
             skip: 0,
         };
@@ -250,7 +214,7 @@ impl Client {
             let has = |(serial, given, given_lines): (u64, TaskMask, bool), tasks: TaskMask| {
                 serial == ring.serial() && tasks & !given == 0 && (given_lines || !lines)
             };
-            if !has(self.ring, self.tasks) {
+            if !has(self.ring, self.tasks) && !self.lies_unread() {
                 let (queued, lost_now) = self.offer(Outgoing::Maps(ring.delivery(self.tasks, lines)), now_ns);
                 lost += lost_now;
                 if queued {
@@ -260,11 +224,17 @@ impl Client {
             match has(self.ring, self.tasks) {
                 true if lines => return lost,
                 true => {}
-                // Without its memory a slot's number is of no use: then there are no maps with this result.
+                // Without its memory, which comes as soon as it has read the one before, a slot's number is of no use: then there are no maps with this result.
                 false => way = Way::None,
             }
         }
         lost + self.offer(Outgoing::Result { block: block.clone(), tasks: self.tasks, way }, now_ns).1
+    }
+
+    /// Whether memory that it was given before waits to be read, here or in the socket.
+    fn lies_unread(&self) -> bool {
+        let mut here = self.current.iter().chain(&self.waiting);
+        here.any(|message| matches!(message, Outgoing::Maps(_))) || self.unread.lies_in(&self.fd)
     }
 
     /// Queues a line (with its newline). Returns how many messages were lost for it.
@@ -422,6 +392,7 @@ impl Client {
             }
         };
         self.sent += sent;
+        self.unread.sent(sent, descriptors.is_some());
         self.spoke |= self.subscribed.lines == LinesMode::Shared;
         Ok(sent == left)
     }

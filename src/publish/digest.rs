@@ -68,8 +68,16 @@ impl Digest {
     }
 
     /// Makes the maps of a prediction, and writes every task's statistics into `statistics`, which is best handed in again
-    /// each time.
+    /// each time. On an error all planes give back the room that they were lent.
     pub fn run(&mut self, prediction: &Prediction, statistics: &mut Named<Statistics>) -> Result<(), DigestError> {
+        let done = self.make(prediction, statistics);
+        if done.is_err() {
+            self.planes.iter_mut().for_each(|plane| plane.values.lend(None));
+        }
+        done
+    }
+
+    fn make(&mut self, prediction: &Prediction, statistics: &mut Named<Statistics>) -> Result<(), DigestError> {
         if prediction.tasks.len() != self.tasks.len() {
             let reason = format!("expected {} predictions, found {}", self.tasks.len(), prediction.tasks.len());
             return Err(DigestError { task: "*".into(), reason });
@@ -110,7 +118,9 @@ impl Digest {
     /// Whether the picture that the networks saw has a plane behind the maps.
     pub fn with_picture(&mut self, wanted: bool) {
         self.has_image = wanted;
-        if wanted && self.planes.len() == self.tasks.len() {
+        if !wanted {
+            self.give_back();
+        } else if self.planes.len() == self.tasks.len() {
             let InputSpec { width, height, .. } = self.input;
             let values = Values::U8(vec![0; 3 * width * height].into());
             self.planes.push(Plane { task: IMAGE_TASK, channels: 3, height, width, values });
@@ -123,6 +133,14 @@ impl Digest {
         let Some(Plane { values: Values::U8(out), .. }) = place else { return };
         let pixels = image.as_plain_ram().and_then(|plain| plain.as_slice::<u8>().ok());
         self.has_image = pixels.map(|pixels| without_gaps(pixels, out)).is_some();
+        if !self.has_image {
+            self.give_back();
+        }
+    }
+
+    /// The picture is not made where it was lent room: so it is no part of what readers find there.
+    fn give_back(&mut self) {
+        self.planes.iter_mut().skip(self.tasks.len()).for_each(|plane| plane.values.lend(None));
     }
 
     /// The maps of the last run in the order of the tasks, and the picture where there is one.
@@ -199,7 +217,8 @@ fn update(statistics: &mut Statistics, values: &Values, quantiles: &mut Quantile
 #[cfg(test)]
 mod tests {
     use milad_kernels::pixel::Resize;
-    use tract_onnx::prelude::{IntoTValue, TValue, Tensor, tvec};
+    use milad_ring::PlaneWriter;
+    use tract_onnx::prelude::{IntoTValue, IntoTensor, TValue, Tensor, tvec};
 
     use super::*;
     use crate::model::{Class, InputSpec};
@@ -273,6 +292,23 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_that_is_not_wanted_or_can_not_be_read_gives_back_the_room_that_it_was_lent() {
+        let mut digest = Digest::new(&spec(TaskKind::Normals, 4, 4));
+        let writer = PlaneWriter::new("test", 2, 48).unwrap();
+        let lend = |digest: &mut Digest| {
+            digest.with_picture(true);
+            digest.planes_mut()[1].values.lend(writer.room(0));
+            assert!(writer.room(0).is_none());
+        };
+        lend(&mut digest);
+        digest.with_picture(false);
+        assert!(writer.room(0).is_some() && digest.planes_mut().len() == 1);
+        lend(&mut digest);
+        digest.picture(&tensor(&[1], &[0.5]).into_tensor().into());
+        assert!(writer.room(0).is_some() && digest.planes_mut().len() == 1);
+    }
+
+    #[test]
     fn up_is_against_y_within_thirty_degrees() {
         let angles = [0.0f32, 29.0, 31.0, 90.0, 180.0].map(f32::to_radians);
         let (x, y) = (angles.map(f32::sin), angles.map(|angle| -angle.cos()));
@@ -290,6 +326,10 @@ mod tests {
             assert!(error.to_string().starts_with("task task: "), "{error}");
         }
         assert!(digest.run(&Prediction::default(), &mut statistics).is_err());
+        let writer = PlaneWriter::new("test", 2, 64).unwrap();
+        digest.planes_mut()[0].values.lend(writer.room(0));
+        assert!(writer.room(0).is_none() && digest.run(&Prediction::default(), &mut statistics).is_err());
+        assert!(writer.room(0).is_some(), "it was given back");
         let fits = Prediction { tasks: tvec![tensor(&[1, 1, 2, 2], &[1.0; 4])] };
         digest.run(&fits, &mut statistics).unwrap();
         assert_eq!(digest.planes()[0].values, Values::F32(vec![1.0; 16].into()));

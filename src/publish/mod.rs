@@ -6,6 +6,8 @@
 //! | `lock` | one daemon a socket |
 //! | [`server`] | the poll loop over all clients |
 //! | [`client`] | one connection: its queue, its requests, its limits |
+//! | `limits` | what clients may take |
+//! | `unread` | whether one has taken the descriptors that it was sent |
 //! | `request` | what a client asks for, checked |
 //! | `allowance` | how often it may ask |
 //! | [`block`] | one result, encoded once for all clients |
@@ -22,6 +24,7 @@ pub mod block;
 pub mod client;
 pub mod digest;
 pub mod greeting;
+mod limits;
 mod lock;
 pub mod picture;
 pub mod plane;
@@ -29,10 +32,11 @@ mod request;
 pub mod server;
 pub mod shared;
 pub mod socket;
+mod unread;
 
-pub use client::Limits;
 pub use digest::{Digest, DigestError};
 pub use greeting::{bundle_info, camera_info, greeting, task_infos};
+pub use limits::Limits;
 pub use plane::{Plane, Values};
 pub use server::{Server, Wants};
 pub use socket::{ListeningSocket, SocketError};

@@ -80,9 +80,9 @@ impl Values {
         each!(self, memory => memory.place = place);
     }
 
-    /// A map that was made in a room is one that readers may take.
-    pub fn announce(&mut self, generation: NonZeroU32) {
-        each!(self, memory => memory.announce(generation));
+    /// A map that was made in a room is one that readers may take. Returns whether it was made in one.
+    pub fn announce(&mut self, generation: NonZeroU32) -> bool {
+        each!(self, memory => memory.announce(generation))
     }
 
     /// Appends them as they go over the wire: little-endian.
@@ -119,11 +119,13 @@ enum Place {
 }
 
 impl<T: Number> Memory<T> {
-    fn announce(&mut self, generation: NonZeroU32) {
-        self.place = match std::mem::replace(&mut self.place, Place::Own) {
-            Place::Room(room) => Place::Announced(room.announce(generation)),
-            other => other,
+    fn announce(&mut self, generation: NonZeroU32) -> bool {
+        let (place, made) = match std::mem::replace(&mut self.place, Place::Own) {
+            Place::Room(room) => (Place::Announced(room.announce(generation)), true),
+            other => (other, false),
         };
+        self.place = place;
+        made
     }
 }
 
@@ -193,7 +195,7 @@ mod tests {
         values.lend(writer.room(1));
         write(&mut values, &[3.0, 4.0]);
         assert!(values.bytes() == 8 && read().is_err());
-        values.announce(number);
+        assert!(values.announce(number) && !values.announce(number), "once");
         assert_eq!(
             (read(), values.clone()),
             (Ok([3.0f32, 4.0].map(f32::to_le_bytes).concat().try_into().unwrap()), Values::F32(vec![3.0, 4.0].into()))

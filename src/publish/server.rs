@@ -18,7 +18,8 @@ use rustix::net::sockopt::socket_peercred;
 use rustix::net::{SendFlags, SocketFlags, accept_with, send};
 
 use super::block::{Block, Kind, TaskMask, Way, contains};
-use super::client::{Client, Limits, encode};
+use super::client::{Client, encode};
+use super::limits::Limits;
 use super::plane::{IMAGE_TASK, Plane};
 use super::shared::{Ring, Shared};
 use super::socket::ListeningSocket;
@@ -148,14 +149,16 @@ impl Server {
     }
 
     /// Lends the planes of the next result, which count tasks as the hello does, room in shared memory, as far as somebody will read
-    /// them there. Before they are made; else nobody gets them that way. Memory is there only while some client wants any.
+    /// them there. Before they are made; else nobody gets them that way. Memory is there once a client wanted any, until the epoch ends.
     pub fn lend(&mut self, epoch: u64, planes: &mut [Plane]) {
         planes.iter_mut().for_each(|plane| plane.values.lend(None));
         let due = self.clients.iter().filter(|client| client.will_be_due());
         let wanted = due.fold(0, |mask, client| mask | client.wants(MapsMode::Shared));
         if wanted == 0 {
-            if self.ring.is_some() && self.wanted(MapsMode::Shared) == 0 {
-                self.ring = None;
+            self.ring.take_if(|ring| !ring.fits(epoch, planes));
+            let nobody = self.wanted(MapsMode::Shared) == 0;
+            if let Some(ring) = self.ring.as_mut().filter(|_| nobody) {
+                ring.forgive();
             }
             return;
         }
@@ -206,27 +209,31 @@ impl Server {
             let kinds = all.into_iter().chain(kinds.map(|(client, _)| client.kind(shared)));
             let block = encoded(&mut self.blocks, result, planes, wanted, kinds);
             let place = slot.zip(all.and_then(|kind| block.line(kind))).zip(self.ring.as_mut());
-            let line = place.is_some_and(|((slot, line), ring)| ring.write_line(slot, line));
+            let line = place.is_some_and(|((slot, line), ring)| ring.write_line(slot, line, block.longest_line()));
+            // Who reads there has it all now. Whoever else is woken first may take the processor that they wait for.
+            if let (true, Some(ring)) = (line, &self.ring) {
+                ring.ring();
+            }
             let shared = slot.zip(self.ring.as_ref()).map(|(slot, ring)| Shared { ring, slot, line });
             let clients = self.clients.iter_mut().zip(due).filter(|(client, due)| chosen(client, *due));
             let lost = clients.map(|(client, _)| client.offer_result(&block, shared, now)).sum();
             self.metrics.client_lost(lost);
             drop(block);
-            // Nothing but sending from here to the last of them.
+            // Nothing but sending from here to the last of the others.
             let clients = self.clients.iter_mut().zip(due).filter(|(client, due)| chosen(client, *due));
             for (client, _) in clients {
                 client.unblock();
                 // A client that is gone stays until the next poll tells so: nothing is closed here.
                 let _ = client.send(now);
             }
-            self.chime(all.is_some());
+            self.chime();
         }
     }
 
-    /// Wakes clients that wait in shared memory: for a line there (`written`), or for what they were sent.
-    fn chime(&mut self, written: bool) {
+    /// Wakes clients that wait in shared memory, for what they were sent.
+    fn chime(&mut self) {
         let spoke = self.clients.iter_mut().fold(false, |spoke, client| client.take_spoke() | spoke);
-        if let (Some(ring), true) = (&self.ring, spoke || written) {
+        if let (Some(ring), true) = (&self.ring, spoke) {
             ring.ring();
         }
     }
@@ -358,7 +365,7 @@ impl Server {
         if self.clients.len() != before {
             self.metrics.clients(self.clients.len());
         }
-        self.chime(false);
+        self.chime();
     }
 
     /// Sends to everybody what goes without waiting.
@@ -367,7 +374,7 @@ impl Server {
             client.unblock();
             let _ = client.send(now);
         }
-        self.chime(false);
+        self.chime();
     }
 
     fn accept(&mut self, now: u64) {

@@ -1,6 +1,8 @@
-//! Maps in shared memory: the ring of an epoch, made when the first client asks for it and gone with the last.
+//! Maps in shared memory: the ring of an epoch, made when the first client asks for it and gone with the epoch. Were it gone with its last
+//! reader, one that comes and goes could have this program make memory without end, and keep it all.
 //!
-//! Maps are made in it: the planes of a result are lent room there, and what is in it is announced with the result. Writing never waits for a reader. What a client is given can't be written, shrunk or unsealed by it (`milad-ring`).
+//! Maps are made in it: the planes of a result are lent room there, and what is in it is announced with the result. Writing never waits for
+//! a reader. What a client is given can't be written, shrunk or unsealed by it (`milad-ring`).
 
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
@@ -9,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use milad_client::{LinesInfo, MapsMessage, Message, PlaneInfo, SharedSlot};
 use milad_ring::{LinesWriter, PlaneError, PlaneWriter};
 
-use super::block::{TaskMask, contains};
+use super::block::{TaskMask, bit, contains};
 use super::client::encode;
 use super::plane::Plane;
 
@@ -55,6 +57,8 @@ pub struct Ring {
     serial: u64,
     next: usize,
     planes: Vec<RingPlane>,
+    /// Tasks whose map is in the slot that was announced last.
+    made: TaskMask,
     /// Tasks whose plane could not be made: said once, not tried again.
     failed: TaskMask,
     /// Results' lines, once somebody wanted them here; `Err`: that could not be.
@@ -71,7 +75,7 @@ struct RingPlane {
 impl Ring {
     /// Without any plane yet.
     pub fn new(epoch: u64, serial: u64) -> Ring {
-        Ring { epoch, serial, next: 0, planes: Vec::new(), failed: 0, lines: None }
+        Ring { epoch, serial, next: 0, planes: Vec::new(), made: 0, failed: 0, lines: None }
     }
 
     /// Which ring it is.
@@ -105,7 +109,8 @@ impl Ring {
     /// Lets readers take what was made in the rooms. A generation is used once, in whatever ring, so that a result never fits
     /// another ring's memory.
     pub fn announce(&mut self, planes: &mut [Plane], generation: NonZeroU32) -> SharedSlot {
-        planes.iter_mut().for_each(|plane| plane.values.announce(generation));
+        let made = planes.iter_mut().filter_map(|plane| plane.values.announce(generation).then_some(plane.task));
+        self.made = made.fold(0, |made, task| made | bit(task));
         let slot = self.next;
         self.next = (slot + 1) % SLOTS;
         SharedSlot { slot: slot as u32, generation }
@@ -120,7 +125,7 @@ impl Ring {
             Ok(writer) => writer,
             Err(error) => {
                 log::error!("no shared maps of {name}: {error}");
-                self.failed |= 1u64.checked_shl(plane.task as u32).unwrap_or(0);
+                self.failed |= bit(plane.task);
                 return None;
             }
         };
@@ -140,16 +145,25 @@ impl Ring {
         self.planes.iter().position(|known| known.task == plane.task)
     }
 
-    /// Whether all of these tasks have a plane.
+    /// Whether the maps of all of these tasks are in the slot that was announced last.
     pub fn has(&self, tasks: TaskMask) -> bool {
-        self.planes.iter().fold(tasks, |left, known| left & !(1u64.checked_shl(known.task as u32).unwrap_or(0))) == 0
+        tasks & !self.made == 0
     }
 
-    /// Puts a result's line beside its maps. Returns whether it is there: it may be longer than any before, or there is no memory.
-    pub fn write_line(&mut self, shared: SharedSlot, line: &[u8]) -> bool {
+    /// While nobody reads: what could not be had is tried again for the next one who asks.
+    pub fn forgive(&mut self) {
+        self.failed = 0;
+        if matches!(self.lines, Some(Err(()))) {
+            self.lines = None;
+        }
+    }
+
+    /// Puts a result's line beside its maps; `longest` is how long it were with all tasks. Returns whether it is there: it may be longer
+    /// than any before, or there is no memory.
+    pub fn write_line(&mut self, shared: SharedSlot, line: &[u8], longest: usize) -> bool {
         let lines = self.lines.get_or_insert_with(|| {
-            // Numbers in it vary in length, and little else.
-            let bytes = line.len().saturating_mul(2).next_multiple_of(LINE_BYTES);
+            // Readers of more tasks may come. Numbers in it vary in length, and little else.
+            let bytes = longest.max(line.len()).saturating_mul(2).next_multiple_of(LINE_BYTES);
             LinesWriter::new("milad-lines", SLOTS, bytes)
                 .map_err(|error| log::error!("no lines in shared memory: {error}"))
         });

@@ -99,6 +99,27 @@ fn a_line_without_room_comes_by_the_socket_and_is_not_missed() {
     assert_eq!((result(&after).sequence, result(&after).dropped), (2, 0));
 }
 
+/// Whoever comes first, and however little it wants.
+#[test]
+fn there_is_room_for_lines_of_readers_of_more_tasks_that_come_later() {
+    let mut rig = Rig::new("more-tasks", Limits::default());
+    let share = (0..300).map(|class| (format!("class{class}"), Share(0.5))).collect();
+    let tasks = Named(vec![("depth".into(), Statistics::Segmentation { share }), ("flow".into(), Statistics::Raw {})]);
+    let result = ResultMessage { tasks, ..rig.result() };
+    let mut flow =
+        client(&mut rig, "{\"subscribe\":{\"tasks\":[\"flow\"],\"maps\":\"shared\",\"lines\":\"shared\"}}\n");
+    rig.publish_result(&result, 8);
+    assert!(matches!(next(&mut flow).message, Message::Maps(maps) if maps.lines.is_some()));
+    next(&mut flow);
+    let mut all = client(&mut rig, LINES);
+    rig.publish_result(&result, 8);
+    assert!(matches!(next(&mut all).message, Message::Maps(maps) if maps.lines.is_some()));
+    for client in [&mut flow, &mut all] {
+        assert_eq!(rustix::io::ioctl_fionread(client.stream()).unwrap(), 0, "nothing comes by the socket");
+        assert!(next(client).line.len() > 2048);
+    }
+}
+
 #[test]
 fn lines_that_a_longer_one_passed_by_are_counted() {
     let mut rig = Rig::new("passed-by", Limits::default());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use milad::publish::{Limits, Plane, Values};
 use milad_client::*;
 
-use crate::clients::rig::Rig;
+use crate::clients::rig::{Rig, hello};
 use crate::support::{Daemon, bundle};
 
 pub const SHARED: &str = "{\"subscribe\":{\"maps\":\"shared\"}}\n";
@@ -144,6 +144,80 @@ fn memory_that_can_not_be_had_costs_only_those_who_asked_for_it() {
             assert_eq!((result.sequence, result.shared, result.dropped), (u64::from(round), None, 0));
         }
     }
+}
+
+/// The picture, say, can turn out to be none.
+#[test]
+fn a_result_names_no_slot_in_which_a_map_is_missing() {
+    let mut rig = Rig::new("missing", Limits::default());
+    let (mut both, mut one) =
+        (client(&mut rig, SHARED), client(&mut rig, "{\"subscribe\":{\"maps\":\"shared\",\"tasks\":[\"depth\"]}}\n"));
+    let values = || Values::U8(vec![7; 4].into());
+    let mut planes = [0, 1].map(|task| Plane { task, channels: 1, height: 1, width: 4, values: values() });
+    let result = rig.result();
+    for made in [1, 2] {
+        rig.server.lend(0, &mut planes);
+        rig.server.publish(&result, &mut planes[..made]);
+    }
+    let first = next(&mut both);
+    assert!(matches!(&first.message, Message::Result(result) if result.shared.is_none()), "{first:?}");
+    for client in [&mut both, &mut one] {
+        assert!(matches!(next(client).message, Message::Maps(_)));
+        let received = next(client);
+        assert!(client.map_of(&received, "depth").unwrap().still_valid());
+    }
+    let last = next(&mut one);
+    assert_eq!(slot(&last).generation.get(), 2);
+}
+
+/// How many memories of this task this process has mapped: what the daemon made, and what readers keep.
+fn memories(task: &str) -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let ours = maps.lines().filter(|line| line.contains(&format!("memfd:milad-{task} ")));
+    ours.map(|line| line.split_whitespace().nth(4).unwrap()).collect::<std::collections::HashSet<_>>().len()
+}
+
+/// It would be the daemon's memory, for as long as the reader keeps it.
+#[test]
+fn a_reader_that_comes_and_goes_and_keeps_what_it_got_has_no_more_memory_made() {
+    let mut rig = Rig::new("coming", Limits::default());
+    rig.server.hello(hello(&["coming", "going"]));
+    let mut kept = vec![];
+    for _ in 0..5 {
+        let mut client = client(&mut rig, SHARED);
+        rig.publish();
+        assert!(matches!(next(&mut client).message, Message::Maps(_)));
+        client.subscribe(&Subscribe { maps: MapsMode::None, ..Subscribe::default() }).unwrap();
+        rig.serve();
+        rig.publish();
+        kept.push(client);
+    }
+    assert_eq!(memories("coming"), 1);
+    // That of the epoch before goes, also when nobody asks.
+    drop(kept);
+    rig.publish_result(&ResultMessage { epoch: 1, ..rig.result() }, 8);
+    assert_eq!(memories("coming"), 0);
+}
+
+/// Descriptors in sockets count against the daemon's limit of open files, and so against everybody's.
+#[test]
+fn memory_comes_again_only_to_those_who_took_what_came_before() {
+    let mut rig = Rig::new("in-flight", Limits::default());
+    let mut peer = rig.connect();
+    for _ in 0..20 {
+        peer.write(SHARED);
+        rig.serve();
+        rig.publish();
+    }
+    let messages: Vec<_> = std::iter::repeat_with(|| peer.next().message).take(41).collect();
+    assert!(peer.is_empty());
+    let count = |is: fn(&Message) -> bool| messages.iter().filter(|message| is(message)).count();
+    let (oks, maps) = (count(|it| *it == Message::Ok), count(|it| matches!(it, Message::Maps(_))));
+    let named = count(|it| matches!(it, Message::Result(result) if result.shared.is_some()));
+    assert_eq!((oks, maps, named), (20, 1, 1));
+    rig.publish();
+    assert!(matches!(peer.next().message, Message::Maps(_)));
+    assert!(peer.result().shared.is_some());
 }
 
 /// One that stops reading, one that dies, one that closes what it was given, one that writes garbage.
