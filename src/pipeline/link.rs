@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
-use milad_handover::{Putter, Taker, mailbox};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+use milad_handover::{Putter, Signal, Taker, mailbox};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::pulse::rest_during;
@@ -41,22 +41,35 @@ pub enum Received<T> {
     Closed,
 }
 
+// Fields drop in their order: an end is gone before the other one is told.
+
+/// `values` is rung for each value, `room` whenever there is a place for another one.
 #[derive(Debug)]
 enum Sending<T> {
-    Mailbox { putter: Putter<T>, wake: Sender<()> },
-    Channel(Sender<T>),
+    Mailbox { putter: Putter<T>, values: Closing },
+    Channel { sender: Sender<T>, values: Closing, room: Arc<Signal> },
 }
 
 #[derive(Debug)]
 enum Receiving<T> {
-    Mailbox { taker: Taker<T>, woken: Receiver<()> },
-    Channel(Receiver<T>),
+    Mailbox { taker: Taker<T>, values: Arc<Signal> },
+    Channel { receiver: Receiver<T>, room: Closing, values: Arc<Signal> },
+}
+
+/// The end that rings: closes the signal when it goes.
+#[derive(Debug)]
+struct Closing(Arc<Signal>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// The sending end. Dropping it closes the link; what was sent can still be received.
 #[derive(Debug)]
 pub struct LinkSender<T> {
-    // Fields drop in this order: the link is closed before the bell rings for the last time.
+    // The link is closed before the bell rings for the last time.
     way: Sending<T>,
     bell: Bell,
 }
@@ -114,16 +127,20 @@ impl Event {
 /// A link. With `event`, the receiver may wait in `poll` instead of in [`LinkReceiver::receive`].
 pub fn link<T: Send>(policy: Policy, event: Option<Event>) -> (LinkSender<T>, LinkReceiver<T>) {
     let bell = Bell(event);
+    let values = Arc::new(Signal::default());
+    let closing = Closing(values.clone());
     match policy {
         Policy::NewestWins => {
             let (putter, taker) = mailbox();
-            let (wake, woken) = bounded(1);
-            let way = Sending::Mailbox { putter, wake };
-            (LinkSender { way, bell }, LinkReceiver(Receiving::Mailbox { taker, woken }))
+            let way = Sending::Mailbox { putter, values: closing };
+            (LinkSender { way, bell }, LinkReceiver(Receiving::Mailbox { taker, values }))
         }
         Policy::Lossless => {
             let (sender, receiver) = bounded(1);
-            (LinkSender { way: Sending::Channel(sender), bell }, LinkReceiver(Receiving::Channel(receiver)))
+            let room = Arc::new(Signal::default());
+            let way = Sending::Channel { sender, values: closing, room: room.clone() };
+            let receiving = Receiving::Channel { receiver, room: Closing(room), values };
+            (LinkSender { way, bell }, LinkReceiver(receiving))
         }
     }
 }
@@ -132,16 +149,25 @@ impl<T: Send> LinkSender<T> {
     /// Sends a value. Waits only where the link is lossless and its one place is taken.
     pub fn send(&mut self, value: T) -> Sent<T> {
         let sent = match &mut self.way {
-            Sending::Mailbox { putter, wake } => {
+            Sending::Mailbox { putter, values } => {
                 let replaced = putter.put(value);
-                // A full wake channel means that the receiver will look anyway.
-                let _ = wake.try_send(());
+                values.0.ring();
                 replaced.map_or(Sent::Delivered, Sent::Replaced)
             }
-            Sending::Channel(sender) => match rest_during(None, || sender.send(value)) {
-                Ok(()) => Sent::Delivered,
-                Err(refused) => return Sent::Refused(refused.into_inner()),
-            },
+            Sending::Channel { sender, values, room } => {
+                let mut value = value;
+                // Never the channel's own wait, which yields many times before it sleeps.
+                loop {
+                    match sender.try_send(value) {
+                        Ok(()) => break,
+                        Err(TrySendError::Disconnected(refused)) => return Sent::Refused(refused),
+                        Err(TrySendError::Full(back)) => value = back,
+                    }
+                    rest_during(None, || room.wait());
+                }
+                values.0.ring();
+                Sent::Delivered
+            }
         };
         self.bell.ring();
         sent
@@ -151,55 +177,59 @@ impl<T: Send> LinkSender<T> {
 impl<T: Send> LinkReceiver<T> {
     /// Waits for the next value. `None` when the sender is gone and nothing is left.
     pub fn receive(&mut self) -> Option<T> {
-        match &mut self.0 {
-            Receiving::Mailbox { taker, woken } => loop {
-                if let Some(value) = taker.take() {
-                    return Some(value);
-                }
-                if rest_during(None, || woken.recv()).is_err() {
-                    // Closed: what was put before is in the mailbox by now.
-                    return taker.take();
-                }
-            },
-            Receiving::Channel(receiver) => rest_during(None, || receiver.recv()).ok(),
+        loop {
+            match self.look() {
+                Received::Value(value) => return Some(value),
+                Received::Closed => return None,
+                Received::Empty => {}
+            }
+            let values = self.values();
+            if !rest_during(None, || values.wait()) {
+                // Closed: what was put before is there by now.
+                return match self.look() {
+                    Received::Value(value) => Some(value),
+                    Received::Empty | Received::Closed => None,
+                };
+            }
         }
     }
 
     /// Whether there is certainly nothing to receive, neither a value nor the end; who sends one later rings.
     pub fn is_idle(&self) -> bool {
-        match &self.0 {
-            // The token may be taken: a value is found without it.
-            Receiving::Mailbox { woken, .. } => matches!(woken.try_recv(), Err(TryRecvError::Empty)),
-            // A channel tells its end only with a value in hand.
-            Receiving::Channel(_) => false,
-        }
+        // The token may be taken: a value is found without it.
+        let state = self.values().take();
+        !state.rung && !state.closed
     }
 
     /// Looks for a value without waiting.
     pub fn try_receive(&mut self) -> Received<T> {
-        let state = match &mut self.0 {
-            Receiving::Mailbox { taker, woken } => {
-                // The state of the channel first: a value put before the end is then still found. Every token is taken, for
-                // one may be of a value that was found before its token came, and would hide the end.
-                let state = loop {
-                    match woken.try_recv() {
-                        Ok(()) => {}
-                        Err(state) => break state,
-                    }
-                };
-                if let Some(value) = taker.take() {
-                    return Received::Value(value);
+        // The signal first: a value put before the end is then still found. Its token is taken, for that may be of a value that was found before
+        // its token came.
+        let closed = self.values().take().closed;
+        match self.look() {
+            Received::Empty if closed => Received::Closed,
+            found => found,
+        }
+    }
+
+    fn values(&self) -> &Signal {
+        match &self.0 {
+            Receiving::Mailbox { values, .. } | Receiving::Channel { values, .. } => values,
+        }
+    }
+
+    /// What is there; of a mailbox the end is not seen.
+    fn look(&mut self) -> Received<T> {
+        match &mut self.0 {
+            Receiving::Mailbox { taker, .. } => taker.take().map_or(Received::Empty, Received::Value),
+            Receiving::Channel { receiver, room, .. } => match receiver.try_recv() {
+                Ok(value) => {
+                    room.0.ring();
+                    Received::Value(value)
                 }
-                state
-            }
-            Receiving::Channel(receiver) => match receiver.try_recv() {
-                Ok(value) => return Received::Value(value),
-                Err(state) => state,
+                Err(TryRecvError::Empty) => Received::Empty,
+                Err(TryRecvError::Disconnected) => Received::Closed,
             },
-        };
-        match state {
-            TryRecvError::Disconnected => Received::Closed,
-            TryRecvError::Empty => Received::Empty,
         }
     }
 }
@@ -243,8 +273,8 @@ mod tests {
     #[test]
     fn the_end_is_seen_at_once_although_a_token_is_left() {
         let (sender, mut receiver) = link::<u8>(Policy::NewestWins, None);
-        if let Sending::Mailbox { wake, .. } = &sender.way {
-            wake.try_send(()).unwrap();
+        if let Sending::Mailbox { values, .. } = &sender.way {
+            values.0.ring();
         }
         drop(sender);
         assert!(matches!(receiver.try_receive(), Received::Closed));

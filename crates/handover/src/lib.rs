@@ -7,10 +7,16 @@
 //! the middle; both sides exchange their own slot for the middle one by an atomic swap. The word holds the index of the
 //! middle slot and whether it carries a value that nobody has taken. (The scheme is known as triple buffering.)
 //!
+//! A [`Signal`] wakes who waits for a value.
+//!
 //! It is a crate of its own so that loom can explore it without building anything else:
 //! `RUSTFLAGS="--cfg loom" cargo test --release -p milad-handover`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod signal;
+
+pub use signal::{Signal, State};
 
 #[cfg(loom)]
 use loom::{cell::UnsafeCell, sync::Arc, sync::atomic::AtomicUsize, sync::atomic::Ordering};

@@ -8,7 +8,7 @@
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
-use milad_handover::mailbox;
+use milad_handover::{Signal, mailbox};
 
 /// Counts its own drops, so that a value lost or dropped twice shows.
 struct Counted {
@@ -96,60 +96,39 @@ fn a_memory_arrives_whole_and_a_nomination_never_meets_a_busy_slow_side() {
     });
 }
 
-/// A channel with room for one token, as the pipeline's links wake their receivers with: a lock, a condition, and whether
-/// the sender is gone.
+/// The event of a receiver that sits in `poll`: a lock, a condition, and whether it was rung.
 #[derive(Default)]
-struct Wake {
-    state: Mutex<(bool, bool)>,
+struct Event {
+    rung: Mutex<bool>,
     changed: Condvar,
 }
 
-impl Wake {
-    /// Leaves a token, if there is none yet.
-    fn try_send(&self) {
-        self.state.lock().unwrap().0 = true;
+impl Event {
+    fn ring(&self) {
+        *self.rung.lock().unwrap() = true;
         self.changed.notify_one();
     }
 
-    fn close(&self) {
-        self.state.lock().unwrap().1 = true;
-        self.changed.notify_one();
-    }
-
-    /// Takes the token, if there is one, and tells whether the sender is still there. (Reading a real channel until it is
-    /// empty or closed comes to the same.)
-    fn drain(&self) -> bool {
-        let mut state = self.state.lock().unwrap();
-        state.0 = false;
-        !state.1
-    }
-
-    /// Waits for the token. `false` when the sender is gone and there is none.
-    fn recv(&self) -> bool {
-        let mut state = self.state.lock().unwrap();
-        loop {
-            match *state {
-                (true, _) => {
-                    state.0 = false;
-                    return true;
-                }
-                (false, true) => return false,
-                (false, false) => state = self.changed.wait(state).unwrap(),
-            }
+    /// Waits until it is rung, and silences it.
+    fn poll(&self) {
+        let mut rung = self.rung.lock().unwrap();
+        while !*rung {
+            rung = self.changed.wait(rung).unwrap();
         }
+        *rung = false;
     }
 }
 
 /// Puts `values` one after the other, each followed by a token, then goes.
-fn send(mut putter: milad_handover::Putter<usize>, wake: &Wake, values: usize) -> Vec<usize> {
+fn send(mut putter: milad_handover::Putter<usize>, signal: &Signal, values: usize) -> Vec<usize> {
     let replaced = (1..=values).filter_map(|value| {
         let replaced = putter.put(value);
-        wake.try_send();
+        signal.ring();
         replaced
     });
     let replaced = replaced.collect();
     drop(putter);
-    wake.close();
+    signal.close();
     replaced
 }
 
@@ -168,15 +147,15 @@ fn a_receiver_that_waits_gets_the_newest_value_and_then_the_end() {
     const VALUES: usize = 2;
     loom::model(|| {
         let (putter, mut taker) = mailbox::<usize>();
-        let wake = Arc::new(Wake::default());
-        let waking = wake.clone();
-        let sending = thread::spawn(move || send(putter, &waking, VALUES));
+        let signal = Arc::new(Signal::default());
+        let ringing = signal.clone();
+        let sending = thread::spawn(move || send(putter, &ringing, VALUES));
         let mut receive = || {
             loop {
                 if let Some(value) = taker.take() {
                     return Some(value);
                 }
-                if !wake.recv() {
+                if !signal.wait() {
                     return taker.take();
                 }
             }
@@ -187,40 +166,81 @@ fn a_receiver_that_waits_gets_the_newest_value_and_then_the_end() {
     });
 }
 
-/// A link's receiver that sits in `poll`: the event is cleared first, then the channel's state is read, then the mailbox. The
+/// A link's receiver that sits in `poll`: the event is cleared first, then the signal is read, then the mailbox. The
 /// sender rings after each value, and after it has closed the link.
 #[test]
 fn a_receiver_in_poll_gets_the_newest_value_and_then_the_end() {
     const VALUES: usize = 2;
     loom::model(|| {
         let (mut putter, mut taker) = mailbox::<usize>();
-        let (wake, event) = (Arc::new(Wake::default()), Arc::new(Wake::default()));
-        let (waking, ringing) = (wake.clone(), event.clone());
+        let (signal, event) = (Arc::new(Signal::default()), Arc::new(Event::default()));
+        let (waking, ringing) = (signal.clone(), event.clone());
         let sending = thread::spawn(move || {
             let mut replaced = Vec::new();
             for value in 1..=VALUES {
                 replaced.extend(putter.put(value));
-                waking.try_send();
-                ringing.try_send();
+                waking.ring();
+                ringing.ring();
             }
             drop(putter);
             waking.close();
-            ringing.try_send();
+            ringing.ring();
             replaced
         });
         let mut taken = Vec::new();
         'polling: loop {
             // `poll` returns for a bell that was rung; `clear` silences it.
-            assert!(event.recv());
+            event.poll();
             loop {
-                let open = wake.drain();
+                let closed = signal.take().closed;
                 match taker.take() {
                     Some(value) => taken.push(value),
-                    None if open => break,
+                    None if !closed => break,
                     None => break 'polling,
                 }
             }
         }
         all_arrived(taken, &sending.join().unwrap(), VALUES);
+    });
+}
+
+/// A lossless link: room for one value, a bell for the receiver and one for the sender. Both sleep when they can't go on, and neither for ever.
+#[test]
+fn a_lossless_link_delivers_everything_and_both_ends_wake_each_other() {
+    const VALUES: usize = 2;
+    loom::model(|| {
+        let place = Arc::new(Mutex::new(None));
+        let (full, room) = (Arc::new(Signal::default()), Arc::new(Signal::default()));
+        let (to, values, free) = (place.clone(), full.clone(), room.clone());
+        let sending = thread::spawn(move || {
+            for value in 1..=VALUES {
+                loop {
+                    let mut place = to.lock().unwrap();
+                    if place.is_none() {
+                        *place = Some(value);
+                        break;
+                    }
+                    drop(place);
+                    assert!(free.wait());
+                }
+                values.ring();
+            }
+            values.close();
+        });
+        let mut taken = Vec::new();
+        loop {
+            let value = place.lock().unwrap().take();
+            match value {
+                Some(value) => {
+                    taken.push(value);
+                    room.ring();
+                }
+                None if full.wait() => {}
+                None => break,
+            }
+        }
+        taken.extend(place.lock().unwrap().take());
+        assert_eq!(taken, [1, 2]);
+        sending.join().unwrap();
     });
 }

@@ -1,5 +1,10 @@
 //! Counts over published maps of bytes.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "lanes side by side; closures are not always inlined where they must be"
+)]
+
 use crate::int8::Kernel;
 use crate::int8::versions::versions;
 
@@ -7,13 +12,18 @@ use crate::int8::versions::versions;
 const FEW: usize = 16;
 
 /// Bytes that are compared before their matches are added up: a byte holds that many.
-const AT_ONCE: usize = 255 * 64;
+const AT_ONCE: usize = 255 * LANES;
+const LANES: usize = 64;
 
 /// How many pixels of `map` each class has, from class 0; those of classes beyond `counts` are not counted.
 pub fn count_classes(map: &[u8], counts: &mut [u32]) {
+    classes_with(Kernel::selected(), map, counts);
+}
+
+fn classes_with(kernel: Kernel, map: &[u8], counts: &mut [u32]) {
     counts.fill(0);
     if counts.len() <= FEW {
-        return count_few(Kernel::selected(), map, counts);
+        return count_few(kernel, map, counts);
     }
     // Four counters a class: neighbours are often of one, and none waits for the one before.
     let mut four = [[0u32; 256]; 4];
@@ -29,8 +39,12 @@ pub fn count_classes(map: &[u8], counts: &mut [u32]) {
 
 /// How many numbers of `map` are `limit` or less.
 pub fn count_at_most(map: &[i8], limit: i8) -> u32 {
+    at_most_with(Kernel::selected(), map, limit)
+}
+
+fn at_most_with(kernel: Kernel, map: &[i8], limit: i8) -> u32 {
     let mut count = 0;
-    count_low(Kernel::selected(), map, limit, &mut count);
+    count_low(kernel, map, limit, &mut count);
     count
 }
 
@@ -38,8 +52,18 @@ versions! {
     fn count_few(map: &[u8], counts: &mut [u32]) {
         // A piece at a time, which stays in the first-level cache for all classes.
         for piece in map.chunks(AT_ONCE) {
+            let (vectors, rest) = piece.as_chunks::<LANES>();
             for (class, count) in counts.iter_mut().enumerate() {
-                *count += matches(piece, |byte| byte == class as u8);
+                let mut lanes = [0u8; LANES];
+                for vector in vectors {
+                    for lane in 0..LANES {
+                        lanes[lane] += u8::from(vector[lane] == class as u8);
+                    }
+                }
+                *count += sum(&lanes);
+                for &byte in rest {
+                    *count += u32::from(byte == class as u8);
+                }
             }
         }
     }
@@ -47,22 +71,29 @@ versions! {
 
 versions! {
     fn count_low(map: &[i8], limit: i8, count: &mut u32) {
-        *count = map.chunks(AT_ONCE).map(|piece| matches(piece, |byte| byte <= limit)).sum();
+        for piece in map.chunks(AT_ONCE) {
+            let (vectors, rest) = piece.as_chunks::<LANES>();
+            let mut lanes = [0u8; LANES];
+            for vector in vectors {
+                for lane in 0..LANES {
+                    lanes[lane] += u8::from(vector[lane] <= limit);
+                }
+            }
+            *count += sum(&lanes);
+            for &byte in rest {
+                *count += u32::from(byte <= limit);
+            }
+        }
     }
 }
 
-/// How many of at most [`AT_ONCE`] bytes are wanted.
 #[inline(always)]
-fn matches<T: Copy>(piece: &[T], wanted: impl Fn(T) -> bool) -> u32 {
-    let (vectors, rest) = piece.as_chunks::<64>();
-    let mut lanes = [0u8; 64];
-    for vector in vectors {
-        for (lane, &byte) in lanes.iter_mut().zip(vector) {
-            *lane += u8::from(wanted(byte));
-        }
+fn sum(lanes: &[u8; LANES]) -> u32 {
+    let mut sum = 0;
+    for &lane in lanes {
+        sum += u32::from(lane);
     }
-    let rest = rest.iter().filter(|&&byte| wanted(byte)).count() as u32;
-    lanes.iter().map(|&lane| u32::from(lane)).sum::<u32>() + rest
+    sum
 }
 
 #[cfg(test)]
@@ -70,23 +101,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_are_those_of_a_plain_loop() {
-        for length in [0, 1, 63, 64, 1000, 3 * AT_ONCE + 77] {
-            let map: Vec<u8> = (0..length).map(|i| (i * i % 251 % 23) as u8).collect();
-            for classes in [1, 8, 16, 17, 23, 256] {
-                let mut counts = vec![7; classes];
-                count_classes(&map, &mut counts);
-                let plain = |class: usize| map.iter().filter(|&&byte| usize::from(byte) == class).count() as u32;
-                assert_eq!(counts, (0..classes).map(plain).collect::<Vec<_>>(), "{length} {classes}");
-            }
-            // All of one class: every lane is as full as it gets.
-            let mut counts = [0];
-            count_classes(&vec![0; length], &mut counts);
-            assert_eq!(counts[0] as usize, length);
-            let signed: Vec<i8> = map.iter().map(|&byte| (byte as i8 - 11) * 11).collect();
-            for limit in [i8::MIN, -110, 0, i8::MAX] {
-                let plain = signed.iter().filter(|&&byte| byte <= limit).count() as u32;
-                assert_eq!(count_at_most(&signed, limit), plain);
+    fn counts_are_those_of_a_plain_loop_with_every_kernel() {
+        for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.available()) {
+            for length in [0, 1, 63, 64, 1000, 3 * AT_ONCE + 77] {
+                let map: Vec<u8> = (0..length).map(|i| (i * i % 251 % 23) as u8).collect();
+                for classes in [1, 8, 16, 17, 23, 256] {
+                    let mut counts = vec![7; classes];
+                    classes_with(kernel, &map, &mut counts);
+                    let plain = |class: usize| map.iter().filter(|&&byte| usize::from(byte) == class).count() as u32;
+                    assert_eq!(counts, (0..classes).map(plain).collect::<Vec<_>>(), "{kernel}: {length} {classes}");
+                }
+                // All of one class: every lane is as full as it gets.
+                let mut counts = [0];
+                classes_with(kernel, &vec![0; length], &mut counts);
+                assert_eq!(counts[0] as usize, length, "{kernel}");
+                let signed: Vec<i8> = map.iter().map(|&byte| (byte as i8 - 11) * 11).collect();
+                for limit in [i8::MIN, -110, 0, i8::MAX] {
+                    let plain = signed.iter().filter(|&&byte| byte <= limit).count() as u32;
+                    assert_eq!(at_most_with(kernel, &signed, limit), plain, "{kernel}: {length} {limit}");
+                }
             }
         }
     }

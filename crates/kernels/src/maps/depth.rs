@@ -18,10 +18,22 @@ pub enum DepthEncoding {
 pub(super) fn to_metres(encoding: DepthEncoding, row: &[f32], metres: &mut [f32]) {
     let values = metres.iter_mut().zip(row);
     match encoding {
-        // `max` and `min` would swallow a NaN; a comparison that is false for it does not.
-        DepthEncoding::Metres => values.for_each(|(m, &v)| *m = if v < 0.0 { 0.0 } else { v }),
-        DepthEncoding::Log => values.for_each(|(m, &v)| *m = exp(v)),
-        DepthEncoding::Inverse => values.for_each(|(m, &v)| *m = if v <= 0.0 { f32::INFINITY } else { 1.0 / v }),
+        DepthEncoding::Metres => {
+            for (m, &v) in values {
+                // `max` and `min` would swallow a NaN; a comparison that is false for it does not.
+                *m = if v < 0.0 { 0.0 } else { v };
+            }
+        }
+        DepthEncoding::Log => {
+            for (m, &v) in values {
+                *m = exp(v);
+            }
+        }
+        DepthEncoding::Inverse => {
+            for (m, &v) in values {
+                *m = if v <= 0.0 { f32::INFINITY } else { 1.0 / v };
+            }
+        }
     }
 }
 
@@ -45,11 +57,16 @@ fn exp(x: f32) -> f32 {
     }
     // In two halves, so that 2¹²⁸ · e⁻ʳ does not overflow before it must. Wrapping: of NaN these are any numbers.
     let half = whole >> 1;
-    let power = |n: i32| f32::from_bits((n.wrapping_add(127) as u32) << 23);
     let value = sum * power(half) * power(whole.wrapping_sub(half));
     let value = if x < -87.3 { 0.0 } else { value };
     let value = if x > 88.72 { f32::INFINITY } else { value };
     if x.is_nan() { x } else { value }
+}
+
+/// 2ⁿ of an n that an exponent can be.
+#[inline(always)]
+fn power(n: i32) -> f32 {
+    f32::from_bits((n.wrapping_add(127) as u32) << 23)
 }
 
 #[cfg(test)]

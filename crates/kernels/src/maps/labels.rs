@@ -3,6 +3,11 @@
 //! The same arithmetic as everywhere in `maps`, so the same classes; written out for each instruction set because compilers leave the largest value
 //! and its class in memory.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "several arrays side by side; closures are not always inlined where they must be"
+)]
+
 use crate::int8::Kernel;
 
 /// Pixels of a cell that are computed together: as many bytes as a word has.
@@ -80,11 +85,16 @@ trait Simd {
 /// `row.values` and `words` are as long as [`Row::extent`] and [`Row::count`] say, and S is enabled.
 #[inline(always)]
 unsafe fn cells<S: Simd, const SIZE: usize>(row: Row, words: &mut [u32]) {
-    let Row { values, classes, width, fractions } = row;
+    let Row { values, classes, width, fractions: plain } = row;
+    // SAFETY: S is enabled.
+    let mut fractions = unsafe { [S::splat(0.0); SIZE] };
+    for place in 0..SIZE {
+        // SAFETY: as above.
+        fractions[place] = unsafe { S::splat(plain[place]) };
+    }
     for first in (0..words.len()).step_by(S::LANES) {
         // SAFETY: the last vector of the last class ends one behind `count`, which `values` reaches; words are `count`.
         unsafe {
-            let fractions: [S::V; SIZE] = std::array::from_fn(|place| S::splat(fractions[place]));
             let mut best = [(S::splat(f32::NEG_INFINITY), S::class(0)); SIZE];
             for class in 0..classes {
                 let at = values.as_ptr().add(class * width + first);

@@ -235,26 +235,47 @@ fn label_cells<const SIZE: usize>(
         out[x] = most.1;
     }
     let width = columns.source;
-    let row = |fractions| Row { values: blended, classes, width, fractions };
     let (words, more) = (&mut lanes.words[0], &mut lanes.more[0]);
     let [first, second] = cells.halves();
+    let row = Row { values: blended, classes, width, fractions: first };
     match SIZE {
-        2 => label::<2>(kernel, row(first), words),
-        _ => label::<4>(kernel, row(first), words),
+        2 => label::<2>(kernel, row, words),
+        _ => label::<4>(kernel, row, words),
     }
     if SIZE > 4 {
-        label::<4>(kernel, row(second), more);
+        label::<4>(kernel, Row { fractions: second, ..row }, more);
     }
-    scatter::<SIZE, _>(words, more, &mut out[cells.first..], |byte| byte);
+    scatter::<SIZE, _>(words, more, &mut out[cells.first..]);
+}
+
+/// What a byte is in a map.
+trait Byte {
+    fn of(byte: u8) -> Self;
+}
+
+impl Byte for u8 {
+    #[inline(always)]
+    fn of(byte: u8) -> u8 {
+        byte
+    }
+}
+
+impl Byte for i8 {
+    #[inline(always)]
+    fn of(byte: u8) -> i8 {
+        byte as i8
+    }
 }
 
 /// `SIZE` bytes of each word, one word after the other, as far as `out` has room for whole cells; the last four of eight are in `more`.
 #[inline(always)]
-fn scatter<const SIZE: usize, T>(words: &[u32], more: &[u32], out: &mut [T], as_is: impl Fn(u8) -> T) {
+fn scatter<const SIZE: usize, T: Byte>(words: &[u32], more: &[u32], out: &mut [T]) {
     let inside = out.len() - SIZE.div_ceil(2);
     for ((out, word), more) in out[..inside].as_chunks_mut::<SIZE>().0.iter_mut().zip(words).zip(more) {
         let word = if SIZE > 4 { u64::from(*word) | u64::from(*more) << 32 } else { u64::from(*word) };
-        out.iter_mut().zip(word.to_le_bytes()).for_each(|(out, byte)| *out = as_is(byte));
+        for (out, byte) in out.iter_mut().zip(word.to_le_bytes()) {
+            *out = T::of(byte);
+        }
     }
 }
 
@@ -275,7 +296,11 @@ versions! {
             columns.spread(&blended[..width], wide);
             let row = &mut wide[..columns.out];
             // Of all exponents the greatest: those of infinities and NaN have all bits.
-            if row.iter().fold(0, |bits, value| value.abs().to_bits().max(bits)) >= f32::INFINITY.to_bits() {
+            let mut most = 0;
+            for value in &*row {
+                most = value.abs().to_bits().max(most);
+            }
+            if most >= f32::INFINITY.to_bits() {
                 let nearest = rows.nearest(y) * width;
                 for (x, value) in row.iter_mut().enumerate().filter(|(_, value)| !value.is_finite()) {
                     *value = map[nearest + columns.nearest(x)];
@@ -324,9 +349,11 @@ fn direct_row(columns: &Axis, blended: &[f32], wide: &mut [f32], out: [&mut [i8]
     let (x, rest) = wide.split_at(width + LANES);
     let (y, z) = rest.split_at(width + LANES);
     let (x, y, z) = (&x[..width], &y[..width], &z[..width]);
-    let [out_x, out_y, out_z] = out.map(|out| &mut out[..width]);
+    let [out_x, out_y, out_z] = out;
+    let (out_x, out_y, out_z) = (&mut out_x[..width], &mut out_y[..width], &mut out_z[..width]);
     for i in 0..width {
-        [out_x[i], out_y[i], out_z[i]] = unit(x[i], y[i], z[i]).map(|part| part as i8);
+        let [x, y, z] = unit(x[i], y[i], z[i]);
+        (out_x[i], out_y[i], out_z[i]) = (x as i8, y as i8, z as i8);
     }
 }
 
@@ -342,8 +369,13 @@ fn direct_cells<const SIZE: usize>(
     let source = columns.source;
     let [out_x, out_y, out_z] = out;
     for at in columns.edges(cells) {
-        let [x, y, z] = [0, 1, 2].map(|channel| columns.pixel(&blended[channel * source..], at));
-        [out_x[at], out_y[at], out_z[at]] = unit(x, y, z).map(|part| part as i8);
+        let (x, y, z) = (
+            columns.pixel(blended, at),
+            columns.pixel(&blended[source..], at),
+            columns.pixel(&blended[2 * source..], at),
+        );
+        let [x, y, z] = unit(x, y, z);
+        (out_x[at], out_y[at], out_z[at]) = (x as i8, y as i8, z as i8);
     }
     let mut rows = cells.rows(source, blended);
     let (Some(x), Some(y), Some(z)) = (rows.next(), rows.next(), rows.next()) else { return };
@@ -366,21 +398,40 @@ fn direct_cells<const SIZE: usize>(
         }
     }
     for ((words, more), out) in lanes.words.iter().zip(&lanes.more).zip([out_x, out_y, out_z]) {
-        scatter::<SIZE, _>(words, more, &mut out[cells.first..], |byte| byte as i8);
+        scatter::<SIZE, _>(words, more, &mut out[cells.first..]);
     }
 }
 
 /// Unit length times 127, rounded; zeros of what has no direction.
 #[inline(always)]
 fn unit(x: f32, y: f32, z: f32) -> [i32; 3] {
-    let length = (x * x + y * y + z * z).sqrt();
+    let square = x * x + y * y + z * z;
     // Also false for NaN; an overflow to infinity is not a direction either.
-    let directed = length > 1e-12 && length < f32::INFINITY;
-    let scale = 127.0 / length;
-    [x, y, z].map(|part| {
-        let part = if directed { part * scale } else { 0.0 };
-        ((part + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32)
-    })
+    let directed = square > 1e-24 && square < f32::INFINITY;
+    let scale = if directed { 127.0 * inverse_root(square) } else { 0.0 };
+    [whole(x, scale), whole(y, scale), whole(z, scale)]
+}
+
+/// `part · scale`, rounded; 0 where the scale is 0, whatever the part is.
+#[inline(always)]
+fn whole(part: f32, scale: f32) -> i32 {
+    let part = if scale > 0.0 { part * scale } else { 0.0 };
+    ((part + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32)
+}
+
+/// 1/√x to within 4 units in the last place for normal x, with products and differences alone: a third of the time of a root and a division, and the
+/// same bits on every CPU.
+///
+/// Half of the exponent by its bits, to within 3.5 %, then y·(3 − x·y²)/2 three times: errors of 0.18 %, 5·10⁻⁶, 4·10⁻¹¹ (Lomont, "Fast Inverse
+/// Square Root", 2003, derives the constant).
+#[inline(always)]
+fn inverse_root(x: f32) -> f32 {
+    let mut y = f32::from_bits(0x5f37_5a86_u32.wrapping_sub(x.to_bits() >> 1));
+    let half = 0.5 * x;
+    for _ in 0..3 {
+        y *= 1.5 - half * y * y;
+    }
+    y
 }
 
 versions! {

@@ -3,6 +3,11 @@
 //! Positive floats are in the order of their bits. Between the least and the greatest one these are cut into bins of equal width; how many values
 //! each has tells in which of them a rank lies; a second pass picks out the values of the bins that are wanted, which are few.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "lanes side by side; closures are not always inlined where they must be"
+)]
+
 use crate::int8::Kernel;
 use crate::int8::versions::versions;
 
@@ -11,15 +16,22 @@ const BINS: usize = 2048;
 const INFINITE: u32 = f32::INFINITY.to_bits();
 /// Bins whose values are added up to look for a rank.
 const GROUP: usize = 32;
-/// Values whose bins are found together, and those that are looked at together for wanted ones.
+/// Values whose bins are found together, and those that are looked at together for wanted ones: a vector of [`Bin`].
 const AT_ONCE: usize = 512;
-const TOGETHER: usize = 64;
+const TOGETHER: usize = 32;
+/// Least and greatest numbers are kept by lane.
+const LANES: usize = 32;
+
+/// The number of a bin.
+type Bin = u16;
 
 /// What is kept between maps.
 #[derive(Debug)]
 pub struct Quantiles {
     /// Four times, for neighbours are often in the same bin: a counter does not wait for the one before.
     counts: Box<[[u32; BINS + 1]; 4]>,
+    /// Of each value.
+    bins: Vec<Bin>,
     picked: [Vec<f32>; 4],
 }
 
@@ -35,22 +47,33 @@ struct Scale {
 impl Quantiles {
     /// For maps of up to `pixels`, which make it allocate nothing later.
     pub fn new(pixels: usize) -> Quantiles {
-        Quantiles { counts: Box::new([[0; BINS + 1]; 4]), picked: [0; 4].map(|_| Vec::with_capacity(pixels)) }
+        Quantiles {
+            counts: Box::new([[0; BINS + 1]; 4]),
+            bins: Vec::with_capacity(pixels),
+            picked: [0; 4].map(|_| Vec::with_capacity(pixels)),
+        }
     }
 
     /// The values of rank ⌊q·(n−1)⌋ among the n finite ones, as numpy's quantile with `method="lower"`; `None` of nothing.
     /// The sign of a zero or of a number does not count: depths have none.
     pub fn of(&mut self, values: &[f32], wanted: [f64; 4]) -> [Option<f32>; 4] {
-        let kernel = Kernel::selected();
+        self.with_kernel(Kernel::selected(), values, wanted)
+    }
+
+    fn with_kernel(&mut self, kernel: Kernel, values: &[f32], wanted: [f64; 4]) -> [Option<f32>; 4] {
         let mut ends = [u32::MAX, 0];
         bounds(kernel, values, &mut ends);
         let [least, greatest] = ends;
-        let Some(span) = greatest.checked_sub(least) else { return [None; 4] };
+        if least >= INFINITE {
+            return [None; 4];
+        }
+        let span = greatest.saturating_sub(least);
         let shift = (u32::BITS - span.leading_zeros()).saturating_sub(BINS.trailing_zeros());
         let scale = Scale { least, shift };
         let counts = &mut *self.counts;
         counts.iter_mut().for_each(|counts| counts.fill(0));
-        count(kernel, values, scale, counts);
+        self.bins.resize(values.len(), 0);
+        count(kernel, values, scale, &mut self.bins, counts);
         let [first, rest @ ..] = counts;
         for counts in rest {
             first.iter_mut().zip(counts).for_each(|(sum, count)| *sum += *count);
@@ -73,10 +96,10 @@ impl Quantiles {
             };
             let group = sums.iter().position(&mut here).unwrap_or(0);
             let bin = groups[group].iter().position(|&count| here(&(count as usize))).unwrap_or(0);
-            ((group * GROUP + bin) as u32, rank)
+            ((group * GROUP + bin) as Bin, rank)
         });
         self.picked.iter_mut().for_each(Vec::clear);
-        pick(kernel, values, scale, bins.map(|(bin, _)| bin), &mut self.picked);
+        pick(kernel, values, &self.bins, bins.map(|(bin, _)| bin), &mut self.picked);
         std::array::from_fn(|i| {
             let (bin, rank) = bins[i];
             // Quantiles that share a bin share what is picked out of it.
@@ -88,59 +111,85 @@ impl Quantiles {
 }
 
 versions! {
-    /// The bits of the least and of the greatest finite number.
+    /// The bits of the least and of the greatest finite number; of none more than the greatest there is, and 0.
     fn bounds(values: &[f32], ends: &mut [u32; 2]) {
-        for value in values {
-            let bits = value.abs().to_bits();
-            let finite = bits < INFINITE;
-            ends[0] = ends[0].min(if finite { bits } else { u32::MAX });
-            ends[1] = ends[1].max(if finite { bits } else { 0 });
+        let (vectors, rest) = values.as_chunks::<LANES>();
+        let (mut least, mut greatest) = ([u32::MAX; LANES], [0; LANES]);
+        for vector in vectors {
+            for lane in 0..LANES {
+                (least[lane], greatest[lane]) = wider(least[lane], greatest[lane], vector[lane]);
+            }
+        }
+        let [low, high] = ends;
+        for lane in 0..LANES {
+            (*low, *high) = ((*low).min(least[lane]), (*high).max(greatest[lane]));
+        }
+        for value in rest {
+            (*low, *high) = wider(*low, *high, *value);
         }
     }
 }
 
+/// Bounds that take in one value more.
+#[inline(always)]
+fn wider(least: u32, greatest: u32, value: f32) -> (u32, u32) {
+    let bits = value.abs().to_bits();
+    // What is not finite is greater than all that is.
+    (least.min(bits), greatest.max(if bits < INFINITE { bits } else { 0 }))
+}
+
 versions! {
-    /// Adds each value to the counter of its bin.
-    fn count(values: &[f32], scale: Scale, counts: &mut [[u32; BINS + 1]; 4]) {
-        let mut bins = [0u32; AT_ONCE];
-        for some in values.chunks(AT_ONCE) {
-            for (bin, value) in bins.iter_mut().zip(some) {
+    /// Finds each value's bin and adds it to the bin's counter.
+    fn count(values: &[f32], scale: Scale, bins: &mut [Bin], counts: &mut [[u32; BINS + 1]; 4]) {
+        for (bins, values) in bins.chunks_mut(AT_ONCE).zip(values.chunks(AT_ONCE)) {
+            for (bin, value) in bins.iter_mut().zip(values) {
                 let bits = value.abs().to_bits();
-                let place = bits.wrapping_sub(scale.least) >> scale.shift;
-                *bin = if bits < INFINITE { place.min(BINS as u32 - 1) } else { BINS as u32 };
+                let place = (bits.wrapping_sub(scale.least) >> scale.shift).min(BINS as u32 - 1);
+                *bin = if bits < INFINITE { place } else { BINS as u32 } as Bin;
             }
-            let (fours, rest) = bins[..some.len()].as_chunks::<4>();
+            let (fours, rest) = bins.as_chunks::<4>();
             let [first, second, third, fourth] = &mut *counts;
             for &[a, b, c, d] in fours {
-                first[(a as usize).min(BINS)] += 1;
-                second[(b as usize).min(BINS)] += 1;
-                third[(c as usize).min(BINS)] += 1;
-                fourth[(d as usize).min(BINS)] += 1;
+                first[usize::from(a).min(BINS)] += 1;
+                second[usize::from(b).min(BINS)] += 1;
+                third[usize::from(c).min(BINS)] += 1;
+                fourth[usize::from(d).min(BINS)] += 1;
             }
-            rest.iter().for_each(|&bin| first[(bin as usize).min(BINS)] += 1);
+            for &bin in rest {
+                first[usize::from(bin).min(BINS)] += 1;
+            }
         }
     }
 }
 
 versions! {
     /// Picks out the values of each wanted bin, into the place of the first that wants it.
-    fn pick(values: &[f32], scale: Scale, wanted: [u32; 4], picked: &mut [Vec<f32>; 4]) {
-        let place = |value: &f32| value.abs().to_bits().wrapping_sub(scale.least) >> scale.shift;
-        let [a, b, c, d] = wanted;
-        for some in values.chunks(TOGETHER) {
+    fn pick(values: &[f32], bins: &[Bin], wanted: [Bin; 4], picked: &mut [Vec<f32>; 4]) {
+        for (values, bins) in values.chunks(TOGETHER).zip(bins.chunks(TOGETHER)) {
             // Most have none of them.
-            let any = some.iter().map(place).fold(false, |any, at| any | (at == a) | (at == b) | (at == c) | (at == d));
+            let mut any = false;
+            for &bin in bins {
+                any |= is_wanted(bin, wanted);
+            }
             if !any {
                 continue;
             }
-            for value in some.iter().filter(|value| value.is_finite()) {
-                let at = place(value);
-                if let Some(place) = wanted.iter().position(|&wanted| wanted == at) {
+            for (value, &bin) in values.iter().zip(bins) {
+                if is_wanted(bin, wanted) {
+                    let mut place = 0;
+                    while wanted[place] != bin {
+                        place += 1;
+                    }
                     picked[place].push(value.abs());
                 }
             }
         }
     }
+}
+
+#[inline(always)]
+fn is_wanted(bin: Bin, [a, b, c, d]: [Bin; 4]) -> bool {
+    (bin == a) | (bin == b) | (bin == c) | (bin == d)
 }
 
 #[cfg(test)]
@@ -176,7 +225,13 @@ mod tests {
                 }];
             for spread in spreads {
                 let values: Vec<f32> = (0..count).map(|_| spread(next())).collect();
-                assert_eq!(quantiles.of(&values, WANTED), defined(&values), "{count} values");
+                for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.available()) {
+                    assert_eq!(
+                        quantiles.with_kernel(kernel, &values, WANTED),
+                        defined(&values),
+                        "{kernel}: {count} values"
+                    );
+                }
             }
         }
     }
@@ -190,7 +245,13 @@ mod tests {
                 (0..ends.len()).filter(|bit| number >> bit & 1 == 1).map(|bit| ends[bit]).collect();
             for more in [None, Some(f32::INFINITY), Some(f32::NAN)] {
                 values.extend(more);
-                assert_eq!(quantiles.of(&values, WANTED), defined(&values), "{values:?}");
+                for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.available()) {
+                    assert_eq!(
+                        quantiles.with_kernel(kernel, &values, WANTED),
+                        defined(&values),
+                        "{kernel}: {values:?}"
+                    );
+                }
             }
         }
     }

@@ -81,76 +81,149 @@ fn a_class_that_is_nan_never_wins_and_ties_go_to_the_lowest() {
 }
 
 #[test]
-fn raw_maps_are_upsampled_and_nothing_else() {
-    for (seed, (from, to)) in SHAPES.into_iter().enumerate() {
-        let map = noise(3 * from.0 * from.1, seed as u32 + 100);
-        let mut out = vec![0.0; 3 * to.0 * to.1];
-        Upsampler::new(from.0, from.1, to.0, to.1).unwrap().raw(&map, 3, &mut out).unwrap();
-        for (i, value) in out.iter().enumerate() {
-            let (c, y, x) = (i / (to.0 * to.1), i / to.1 % to.0, i % to.1);
-            assert_eq!(value.to_bits(), sample(&map[c * from.0 * from.1..], from, to, y, x).to_bits());
+fn classes_of_cells_that_are_alike_are_those_of_runs_with_every_kernel() {
+    for (seed, size) in [2, 4, 8].into_iter().enumerate() {
+        for (height, width) in [(2, 2), (3, 15), (4, 16), (3, 17), (5, 64)] {
+            for classes in [1, 3, 8, 21] {
+                let (out_height, out_width) = (size * height, size * width);
+                let logits = noise(classes * height * width, seed as u32 + 50);
+                let mut up = Upsampler::new(height, width, out_height, out_width).unwrap();
+                assert_eq!(up.columns.cells.map(|cells| cells.size), Some(size));
+                let mut runs = vec![255; out_height * out_width];
+                let mut without = up.clone();
+                without.columns.cells = None;
+                without.segmentation(&logits, classes, &mut runs).unwrap();
+                for kernel in kernels() {
+                    up.kernel = kernel;
+                    let mut cells = vec![254; runs.len()];
+                    up.segmentation(&logits, classes, &mut cells).unwrap();
+                    assert!(cells == runs, "{kernel}: {classes} classes, {width} cells of {size}");
+                }
+            }
         }
     }
 }
 
-#[test]
-fn depth_is_decoded_after_upsampling() {
-    let (from, to) = ((6, 5), (24, 17));
-    let map: Vec<f32> = noise(30, 7).iter().map(|v| v + 1.5).collect();
-    for encoding in [DepthEncoding::Metres, DepthEncoding::Log, DepthEncoding::Inverse] {
-        let decode = |v: f64| match encoding {
-            DepthEncoding::Metres => v,
-            DepthEncoding::Log => v.exp(),
-            DepthEncoding::Inverse => 1.0 / v,
-        };
-        let mut out = vec![0.0; 24 * 17];
-        Upsampler::new(6, 5, 24, 17).unwrap().depth(&map, encoding, &mut out).unwrap();
-        for (i, value) in out.iter().enumerate() {
-            let expected = decode(sample(&map, from, to, i / 17, i % 17) as f64);
-            assert!((*value as f64 - expected).abs() <= 1e-6 * expected.abs(), "{encoding:?}: {value} {expected}");
-        }
-    }
+fn kernels() -> impl Iterator<Item = Kernel> {
+    Kernel::ALL.into_iter().filter(|kernel| kernel.available())
+}
+
+fn upsampler(kernel: Kernel, from: (usize, usize), to: (usize, usize)) -> Upsampler {
+    let mut up = Upsampler::new(from.0, from.1, to.0, to.1).unwrap();
+    up.kernel = kernel;
+    up
 }
 
 #[test]
-fn an_infinite_sample_reaches_its_nearest_pixels_only() {
-    let mut out = [0.0; 8];
-    let mut up = Upsampler::new(1, 2, 1, 8).unwrap();
-    up.depth(&[3.0, f32::INFINITY], DepthEncoding::Metres, &mut out).unwrap();
-    assert_eq!(out, [3.0, 3.0, 3.0, 3.0, f32::INFINITY, f32::INFINITY, f32::INFINITY, f32::INFINITY]);
-    up.depth(&[f32::NAN, 2.0], DepthEncoding::Inverse, &mut out).unwrap();
-    assert!(out[..4].iter().all(|v| v.is_nan()));
-    assert_eq!(out[4..], [0.5; 4]);
-}
-
-#[test]
-fn normals_come_out_with_unit_length_times_127() {
-    for (from, to) in [((5, 9), (20, 31)), ((5, 9), (10, 18)), ((5, 17), (20, 68)), ((3, 4), (24, 32))] {
-        let (source, pixels) = (from.0 * from.1, to.0 * to.1);
-        let map = noise(3 * source, 3);
-        let mut out = vec![0; 3 * pixels];
-        Upsampler::new(from.0, from.1, to.0, to.1).unwrap().normals(&map, &mut out).unwrap();
-        for i in 0..pixels {
-            let v: Vec<f64> = (0..3).map(|c| sample(&map[c * source..], from, to, i / to.1, i % to.1) as f64).collect();
-            let length = v.iter().map(|v| v * v).sum::<f64>().sqrt();
-            for c in 0..3 {
-                let expected = v[c] / length * 127.0;
-                assert!((out[c * pixels + i] as f64 - expected).abs() <= 0.501);
+fn raw_maps_are_upsampled_and_nothing_else_with_every_kernel() {
+    for kernel in kernels() {
+        for (seed, (from, to)) in SHAPES.into_iter().enumerate() {
+            let map = noise(3 * from.0 * from.1, seed as u32 + 100);
+            let mut out = vec![0.0; 3 * to.0 * to.1];
+            upsampler(kernel, from, to).raw(&map, 3, &mut out).unwrap();
+            for (i, value) in out.iter().enumerate() {
+                let (c, y, x) = (i / (to.0 * to.1), i / to.1 % to.0, i % to.1);
+                assert_eq!(value.to_bits(), sample(&map[c * from.0 * from.1..], from, to, y, x).to_bits(), "{kernel}");
             }
         }
     }
 }
 
 #[test]
-fn a_normal_without_direction_is_zero() {
-    let mut up = Upsampler::new(1, 1, 1, 1).unwrap();
-    let mut out = [1; 3];
-    for bad in [0.0, f32::NAN, f32::INFINITY, f32::MAX] {
-        up.normals(&[0.0, bad, 0.0], &mut out).unwrap();
-        assert_eq!(out, [0; 3], "{bad}");
+fn depth_is_decoded_after_upsampling_to_the_same_bits_with_every_kernel() {
+    for (from, to) in [((6, 5), (24, 17)), ((6, 5), (24, 20)), ((5, 33), (10, 66)), ((3, 17), (24, 136))] {
+        let map: Vec<f32> = noise(from.0 * from.1, 7).iter().map(|v| v + 1.5).collect();
+        for encoding in [DepthEncoding::Metres, DepthEncoding::Log, DepthEncoding::Inverse] {
+            let decode = |v: f64| match encoding {
+                DepthEncoding::Metres => v,
+                DepthEncoding::Log => v.exp(),
+                DepthEncoding::Inverse => 1.0 / v,
+            };
+            let mut first: Option<Vec<u32>> = None;
+            for kernel in kernels() {
+                let mut out = vec![0.0; to.0 * to.1];
+                upsampler(kernel, from, to).depth(&map, encoding, &mut out).unwrap();
+                for (i, value) in out.iter().enumerate() {
+                    let expected = decode(sample(&map, from, to, i / to.1, i % to.1) as f64);
+                    let difference = (*value as f64 - expected).abs();
+                    assert!(difference <= 1e-6 * expected.abs(), "{kernel}, {encoding:?}: {value} {expected}");
+                }
+                let bits: Vec<u32> = out.iter().map(|value| value.to_bits()).collect();
+                assert!(*first.get_or_insert_with(|| bits.clone()) == bits, "{kernel}, {encoding:?}");
+            }
+        }
     }
-    up.normals(&[0.0, 0.0, -1e-5], &mut out).unwrap();
-    assert_eq!(out, [0, 0, -127]);
+}
+
+#[test]
+fn an_infinite_sample_reaches_its_nearest_pixels_only() {
+    for kernel in kernels() {
+        let mut out = [0.0; 8];
+        let mut up = upsampler(kernel, (1, 2), (1, 8));
+        up.depth(&[3.0, f32::INFINITY], DepthEncoding::Metres, &mut out).unwrap();
+        assert_eq!(out, [3.0, 3.0, 3.0, 3.0, f32::INFINITY, f32::INFINITY, f32::INFINITY, f32::INFINITY]);
+        up.depth(&[f32::NAN, 2.0], DepthEncoding::Inverse, &mut out).unwrap();
+        assert!(out[..4].iter().all(|v| v.is_nan()));
+        assert_eq!(out[4..], [0.5; 4]);
+    }
+}
+
+#[test]
+fn normals_come_out_with_unit_length_times_127_and_the_same_with_every_kernel() {
+    for (from, to) in
+        [((5, 9), (20, 31)), ((5, 9), (10, 18)), ((5, 17), (20, 68)), ((3, 4), (24, 32)), ((2, 33), (8, 132))]
+    {
+        let (source, pixels) = (from.0 * from.1, to.0 * to.1);
+        let map = noise(3 * source, 3);
+        let mut first: Option<Vec<i8>> = None;
+        for kernel in kernels() {
+            let mut out = vec![0; 3 * pixels];
+            upsampler(kernel, from, to).normals(&map, &mut out).unwrap();
+            for i in 0..pixels {
+                let at = |c: usize| sample(&map[c * source..], from, to, i / to.1, i % to.1) as f64;
+                let v: Vec<f64> = (0..3).map(at).collect();
+                let length = v.iter().map(|v| v * v).sum::<f64>().sqrt();
+                for c in 0..3 {
+                    let expected = v[c] / length * 127.0;
+                    assert!((out[c * pixels + i] as f64 - expected).abs() <= 0.501, "{kernel}");
+                }
+            }
+            assert!(*first.get_or_insert_with(|| out.clone()) == out, "{kernel}");
+        }
+    }
+}
+
+#[test]
+fn a_normal_without_direction_is_zero() {
+    for kernel in kernels() {
+        for (from, to) in [((1, 1), (1, 1)), ((2, 2), (4, 4))] {
+            let (source, pixels) = (from.0 * from.1, to.0 * to.1);
+            let mut up = upsampler(kernel, from, to);
+            let mut out = vec![1; 3 * pixels];
+            for bad in [0.0, -0.0, f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 1e-20] {
+                let map: Vec<f32> = [0.0, bad, 0.0].into_iter().flat_map(|part| vec![part; source]).collect();
+                up.normals(&map, &mut out).unwrap();
+                assert_eq!(out, vec![0; 3 * pixels], "{kernel}: {bad}");
+            }
+            for small in [1e-5, 1e-11, 1e18] {
+                let map: Vec<f32> = [0.0, 0.0, -small].into_iter().flat_map(|part| vec![part; source]).collect();
+                up.normals(&map, &mut out).unwrap();
+                assert!(out[2 * pixels..].iter().all(|&z| z == -127), "{kernel}: {small}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_inverse_root_is_within_four_units_in_the_last_place() {
+    let mut x = 1e-24f32;
+    while x < f32::MAX / 1.001 {
+        let expected = 1.0 / f64::from(x).sqrt();
+        let unit = f64::from((expected as f32).next_up()) - f64::from(expected as f32);
+        let found = f64::from(inverse_root(x));
+        assert!((found - expected).abs() <= 4.0 * unit, "1/√{x} = {found}, expected {expected}");
+        x *= 1.000_37;
+    }
 }
 
 #[test]

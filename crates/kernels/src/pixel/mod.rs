@@ -1,12 +1,13 @@
 //! Camera pixels: the formats, their colour, and their way into a network's input ([`prepare`], [`Normalise`]).
 
-mod across;
 mod convert;
 mod geometry;
+mod horizontal;
 mod normalise;
 pub mod prepare;
 mod rows;
 mod taps;
+mod vertical;
 
 pub use normalise::Normalise;
 

@@ -19,11 +19,12 @@
 //!
 //! Nothing here allocates after [`Preparer::new`], and nothing panics, whatever a [`Picture`] claims.
 
-use super::across::Across;
 use super::convert::Affine;
 use super::geometry::{Geometry, lay_out};
-use super::rows::{self, Down, Whole};
+use super::horizontal::Horizontal;
+use super::rows::{self, Whole};
 use super::taps::{Taps, Window};
+use super::vertical::Vertical;
 use super::{Colour, Picture, PixelFormat, Resize, plane_sizes};
 use crate::cpu::Isa;
 use crate::int8::Kernel;
@@ -59,7 +60,7 @@ struct Component {
     /// Its first sample within the used part of the row, and samples from one to the next.
     offset: usize,
     step: usize,
-    across: Across,
+    horizontal: Horizontal,
     /// Its samples alone, with room for what is read in vectors behind them.
     samples: Vec<i16>,
     /// The resized row.
@@ -69,7 +70,7 @@ struct Component {
 /// One plane of the format and its vertical resize.
 #[derive(Debug, Clone)]
 struct Plane {
-    down: Down,
+    vertical: Vertical,
     /// The bytes of a row in use: the first, and (as its length) how many, blended.
     first: usize,
     blended: Vec<i16>,
@@ -118,7 +119,7 @@ impl Preparer {
         // A half turn is both flips; a flip of the output is a flip of the other axis in the camera's orientation after a
         // quarter turn. Turned clockwise, camera rows become columns from the right.
         let quarter = target.rotate % 2 == 1;
-        let (across, down) = if quarter {
+        let (mirrored, upside_down) = if quarter {
             (target.flip_vertical ^ (target.rotate == 3), target.flip_horizontal ^ (target.rotate == 1))
         } else {
             (target.flip_horizontal ^ (target.rotate == 2), target.flip_vertical ^ (target.rotate == 2))
@@ -135,7 +136,7 @@ impl Preparer {
         };
         let layout = layout(format);
         let kernel = Kernel::of(isa);
-        let parts: Vec<(&Part, Taps)> = layout.iter().map(|part| (part, axis(0, part.half_width, across))).collect();
+        let parts: Vec<(&Part, Taps)> = layout.iter().map(|part| (part, axis(0, part.half_width, mirrored))).collect();
         let mut planes = Vec::new();
         for plane in 0..plane_sizes(format, width, height).1 {
             let half_height = layout.iter().any(|part| part.plane == plane && part.half_height);
@@ -145,8 +146,8 @@ impl Preparer {
             });
             let (first, end) = ends.fold((usize::MAX, 0), |(low, high), (first, end)| (low.min(first), high.max(end)));
             let blended = vec![0; end.saturating_sub(first)];
-            let down = Down::new(&axis(1, half_height, down), blended.len());
-            planes.push(Plane { down, first, blended });
+            let vertical = Vertical::new(&axis(1, half_height, upside_down), blended.len());
+            planes.push(Plane { vertical, first, blended });
         }
         let components: Vec<Component> = parts
             .into_iter()
@@ -155,9 +156,9 @@ impl Preparer {
                 let (first, _) = taps.used();
                 let offset = part.offset + first * part.step - planes[part.plane].first;
                 taps.starts.iter_mut().for_each(|start| *start -= first);
-                let across = Across::new(&taps, kernel);
-                let (samples, row) = (vec![0; across.reads()], vec![0; Across::room(geometry.made[0])]);
-                Component { plane: part.plane, offset, step: part.step, across, samples, row }
+                let horizontal = Horizontal::new(&taps, kernel);
+                let (samples, row) = (vec![0; horizontal.reads()], vec![0; Horizontal::room(geometry.made[0])]);
+                Component { plane: part.plane, offset, step: part.step, horizontal, samples, row }
             })
             .collect();
         let turned = if quarter { vec![0; 4 * geometry.made[0]] } else { Vec::new() };
@@ -204,13 +205,13 @@ impl Preparer {
         for y in 0..self.geometry.made[1] {
             for (i, plane) in self.planes.iter_mut().enumerate() {
                 let bytes = &picture.planes[i][plane.first..];
-                plane.down.run(kernel, y, bytes, picture.strides[i], &mut plane.blended);
+                plane.vertical.run(kernel, y, bytes, picture.strides[i], &mut plane.blended);
             }
             for component in &mut self.components {
                 let blended = self.planes[component.plane].blended.get(component.offset..).unwrap_or(&[]);
-                let used = component.across.used().min(component.samples.len());
+                let used = component.horizontal.used().min(component.samples.len());
                 rows::component(kernel, blended, component.step, &mut component.samples[..used]);
-                component.across.run(&component.samples, &mut component.row);
+                component.horizontal.run(&component.samples, &mut component.row);
             }
             self.write_row(y, out);
         }

@@ -1,153 +1,39 @@
-//! The inner loops of preparation: bytes to a blended row, resized components to RGB. Plain Rust that the compiler turns into vectors.
+//! Rows of samples: those of one component picked out of a packed row, and three components' made RGB.
 //!
 //! Samples are whole numbers, 128 a code, all the way; every CPU computes the same ones.
 
 use super::convert::Affine;
-use super::taps::Taps;
+use super::vertical::SAMPLE;
 use crate::int8::Kernel;
 use crate::int8::versions::versions;
-
-/// What a blended or resized sample holds of a code.
-pub(super) const SAMPLE: i32 = 128;
-
-/// Rows that are added up in one pass.
-const ROWS: usize = 4;
-
-/// A vertical resize: by output row its source rows, and how much it takes of each in two parts of 16 bits: 256ths, and what these lack, in
-/// parts of 256·2^[`Down::fine`]. Vectors multiply and add 16 bits as fast as it gets, and neither sum can leave them.
-#[derive(Debug, Clone)]
-pub(super) struct Down {
-    rows: Vec<DownRow>,
-    fine: u32,
-    /// Sums of the passes before the last one.
-    coarse_sums: Vec<u16>,
-    fine_sums: Vec<u16>,
-}
-
-#[derive(Debug, Clone)]
-struct DownRow {
-    start: usize,
-    coarse: Vec<u16>,
-    fine: Vec<u16>,
-}
-
-impl Down {
-    /// For rows of up to `width` bytes.
-    pub fn new(taps: &Taps, width: usize) -> Down {
-        // Of the fine sum 255 · taps · (2ᶠ − 1) must fit: 4 bits to a scale of 8, fewer for more.
-        let fine = (0..=4).rev().find(|fine| taps.size * ((1 << fine) - 1) <= 257).unwrap_or(0);
-        let row = |i: usize| {
-            let parts = taps.parts(i, 256 << fine);
-            let used = |part: &u16| *part > 0;
-            let first = parts.iter().position(used).unwrap_or(0);
-            let end = parts.iter().rposition(used).map_or(1, |last| last + 1);
-            let parts = &parts[first..end];
-            DownRow {
-                start: taps.starts[i] + first,
-                coarse: parts.iter().map(|part| part >> fine).collect(),
-                fine: parts.iter().map(|part| part & ((1 << fine) - 1)).collect(),
-            }
-        };
-        let rows = (0..taps.starts.len()).map(row).collect();
-        Down { rows, fine, coarse_sums: vec![0; width], fine_sums: vec![0; width] }
-    }
-
-    /// Output row `y` of a plane, blind to how a row is packed. `plane` begins at the first byte wanted of its first row; `out.len()` bytes are
-    /// taken of each.
-    pub fn run(&mut self, kernel: Kernel, y: usize, plane: &[u8], stride: usize, out: &mut [i16]) {
-        let Down { rows, fine, coarse_sums, fine_sums } = self;
-        let Some(row) = rows.get(y) else { return };
-        down(kernel, row, *fine, plane, stride, coarse_sums, fine_sums, out);
-    }
-}
-
-versions! {
-    /// See [`Down::run`].
-    fn down(
-        row: &DownRow,
-        fine: u32,
-        plane: &[u8],
-        stride: usize,
-        coarse_sums: &mut [u16],
-        fine_sums: &mut [u16],
-        out: &mut [i16],
-    ) {
-        let count = row.coarse.len();
-        for first in (0..count).step_by(ROWS) {
-            let pass = Pass {
-                rows: std::array::from_fn(|k| {
-                    let at = row.start + (first + k).min(count - 1);
-                    &plane[at * stride..][..out.len()]
-                }),
-                coarse: std::array::from_fn(|k| row.coarse.get(first + k).copied().unwrap_or(0)),
-                fine: std::array::from_fn(|k| row.fine.get(first + k).copied().unwrap_or(0)),
-            };
-            let (coarse_sums, fine_sums) = (&mut coarse_sums[..out.len()], &mut fine_sums[..out.len()]);
-            match (first == 0, first + ROWS >= count) {
-                (true, true) if count == 1 => pass.run::<1, true, true>(fine, coarse_sums, fine_sums, out),
-                (true, true) if count == 2 => pass.run::<2, true, true>(fine, coarse_sums, fine_sums, out),
-                (true, true) => pass.run::<ROWS, true, true>(fine, coarse_sums, fine_sums, out),
-                (true, false) => pass.run::<ROWS, true, false>(fine, coarse_sums, fine_sums, out),
-                (false, true) => pass.run::<ROWS, false, true>(fine, coarse_sums, fine_sums, out),
-                (false, false) => pass.run::<ROWS, false, false>(fine, coarse_sums, fine_sums, out),
-            }
-        }
-    }
-}
-
-/// Up to [`ROWS`] rows and their weights; those that are too many have no weight.
-struct Pass<'a> {
-    rows: [&'a [u8]; ROWS],
-    coarse: [u16; ROWS],
-    fine: [u16; ROWS],
-}
-
-impl Pass<'_> {
-    #[inline(always)]
-    #[allow(clippy::needless_range_loop, reason = "three arrays side by side, the first COUNT of each")]
-    fn run<const COUNT: usize, const FIRST: bool, const LAST: bool>(
-        &self,
-        fine: u32,
-        coarse_sums: &mut [u16],
-        fine_sums: &mut [u16],
-        out: &mut [i16],
-    ) {
-        let [a, b, c, d] = self.rows;
-        let bytes = a.iter().zip(b).zip(c).zip(d);
-        let half = (1u16 << fine) >> 1;
-        for ((((((a, b), c), d), coarse_sum), fine_sum), out) in bytes.zip(coarse_sums).zip(fine_sums).zip(out) {
-            let bytes = [a, b, c, d].map(|byte| u16::from(*byte));
-            let (mut coarse, mut lesser) = if FIRST { (0, 0) } else { (*coarse_sum, *fine_sum) };
-            for k in 0..COUNT {
-                coarse = bytes[k].wrapping_mul(self.coarse[k]).wrapping_add(coarse);
-                lesser = bytes[k].wrapping_mul(self.fine[k]).wrapping_add(lesser);
-            }
-            if LAST {
-                // 256 a code, at most 255 codes; and halved, rounded.
-                let sum = coarse.wrapping_add(lesser.wrapping_add(half) >> fine);
-                *out = ((sum >> 1) + (sum & 1)) as i16;
-            } else {
-                (*coarse_sum, *fine_sum) = (coarse, lesser);
-            }
-        }
-    }
-}
 
 versions! {
     /// Every `step`-th sample from the first on.
     fn pick(row: &[i16], step: usize, samples: &mut [i16]) {
         match step {
-            1 => samples.iter_mut().zip(row).for_each(|(to, from)| *to = *from),
+            1 => {
+                let count = row.len().min(samples.len());
+                samples[..count].copy_from_slice(&row[..count]);
+            }
             2 => pick_every::<2>(row, samples),
             3 => pick_every::<3>(row, samples),
             4 => pick_every::<4>(row, samples),
-            _ => samples.iter_mut().zip(row.iter().step_by(step)).for_each(|(to, from)| *to = *from),
+            _ => {
+                for (to, from) in samples.iter_mut().zip(row.iter().step_by(step)) {
+                    *to = *from;
+                }
+            }
         }
     }
 }
 
 /// The samples of one component alone: see [`pick`].
 pub(super) fn component(kernel: Kernel, row: &[i16], step: usize, samples: &mut [i16]) {
+    #[cfg(target_arch = "x86_64")]
+    if step == 3 && kernel == Kernel::Avx512Vnni {
+        // SAFETY: a kernel is only chosen on a CPU that has it.
+        return unsafe { x86::pick_third(row, samples) };
+    }
     pick(kernel, row, step, samples);
 }
 
@@ -155,7 +41,9 @@ pub(super) fn component(kernel: Kernel, row: &[i16], step: usize, samples: &mut 
 fn pick_every<const STEP: usize>(row: &[i16], samples: &mut [i16]) {
     let (groups, rest) = row.as_chunks::<STEP>();
     let (whole, last) = samples.split_at_mut(groups.len().min(samples.len()));
-    whole.iter_mut().zip(groups).for_each(|(to, group)| *to = group[0]);
+    for (to, group) in whole.iter_mut().zip(groups) {
+        *to = group[0];
+    }
     if let (Some(to), Some(from)) = (last.first_mut(), rest.first()) {
         *to = *from;
     }
@@ -180,21 +68,23 @@ impl Whole {
         let offset = affine.offset.map(|number| round(number * 255.0, PRODUCT_BITS) + (1 << (PRODUCT_BITS - 1)));
         Whole { matrix, offset }
     }
+
+    /// R, G or B of a pixel, rounded and clamped.
+    #[inline(always)]
+    fn code(&self, colour: usize, [x, y, z]: [i32; 3]) -> u32 {
+        let [a, b, c] = self.matrix[colour];
+        let sum = a.wrapping_mul(x).wrapping_add(b.wrapping_mul(y)).wrapping_add(c.wrapping_mul(z));
+        (sum.wrapping_add(self.offset[colour]) >> PRODUCT_BITS).clamp(0, 255) as u32
+    }
 }
 
 versions! {
     /// A row's pixels: `R G B 0`, rounded and clamped.
     fn colour_row(components: [&[i16]; 3], whole: &Whole, out: &mut [u8]) {
-        let [r, g, b] = whole.matrix;
-        let offset = whole.offset;
         let [first, second, third] = components;
         for (((out, &x), &y), &z) in out.as_chunks_mut::<4>().0.iter_mut().zip(first).zip(second).zip(third) {
-            let (x, y, z) = (i32::from(x), i32::from(y), i32::from(z));
-            let code = |[a, b, c]: [i32; 3], offset: i32| {
-                let sum = a.wrapping_mul(x).wrapping_add(b.wrapping_mul(y)).wrapping_add(c.wrapping_mul(z)).wrapping_add(offset);
-                (sum >> PRODUCT_BITS).clamp(0, 255) as u32
-            };
-            *out = (code(r, offset[0]) | code(g, offset[1]) << 8 | code(b, offset[2]) << 16).to_le_bytes();
+            let sample = [i32::from(x), i32::from(y), i32::from(z)];
+            *out = (whole.code(0, sample) | whole.code(1, sample) << 8 | whole.code(2, sample) << 16).to_le_bytes();
         }
     }
 }
@@ -202,4 +92,77 @@ versions! {
 /// See [`colour_row`].
 pub(super) fn colour(kernel: Kernel, components: [&[i16]; 3], whole: &Whole, out: &mut [u8]) {
     colour_row(kernel, components, whole, out);
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::pick_every;
+
+    /// Samples that are picked at once, out of three times as many.
+    const AT_ONCE: usize = 32;
+
+    /// Sample i of a register of picked ones lies at 3·i of three registers: where to find it in the first two, and where in what was found there
+    /// (which stays) and the third.
+    static PLACES: [[u16; AT_ONCE]; 2] = places();
+
+    const fn places() -> [[u16; AT_ONCE]; 2] {
+        let (mut places, mut i) = ([[0; AT_ONCE]; 2], 0);
+        while i < AT_ONCE {
+            let at = 3 * i;
+            places[0][i] = if at < 2 * AT_ONCE { at as u16 } else { 0 };
+            places[1][i] = if at < 2 * AT_ONCE { i as u16 } else { (at - AT_ONCE) as u16 };
+            i += 1;
+        }
+        places
+    }
+
+    /// Every third sample from the first on.
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(super) fn pick_third(row: &[i16], samples: &mut [i16]) {
+        let (groups, _) = row.as_chunks::<{ 3 * AT_ONCE }>();
+        let (whole, _) = samples.as_chunks_mut::<AT_ONCE>();
+        let count = groups.len().min(whole.len());
+        // SAFETY: arrays of one and of three registers' size.
+        unsafe {
+            let [first_two, third] = &PLACES;
+            let (first_two, third) =
+                (_mm512_loadu_si512(first_two.as_ptr().cast()), _mm512_loadu_si512(third.as_ptr().cast()));
+            for (to, from) in whole.iter_mut().zip(groups) {
+                let from = from.as_ptr();
+                let (a, b, c) = (
+                    _mm512_loadu_si512(from.cast()),
+                    _mm512_loadu_si512(from.add(AT_ONCE).cast()),
+                    _mm512_loadu_si512(from.add(2 * AT_ONCE).cast()),
+                );
+                let picked = _mm512_permutex2var_epi16(a, first_two, b);
+                _mm512_storeu_si512(to.as_mut_ptr().cast(), _mm512_permutex2var_epi16(picked, third, c));
+            }
+        }
+        pick_every::<3>(&row[3 * AT_ONCE * count..], &mut samples[AT_ONCE * count..]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_th_sample_is_picked_by_every_kernel() {
+        for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.available()) {
+            for step in [1, 2, 3, 4, 5] {
+                for length in (0usize..12).chain([95, 96, 97, 191, 192, 193, 288, 1920]) {
+                    let row: Vec<i16> = (0..length as i16).collect();
+                    for room in [0, 1, length.div_ceil(step) / 2, length.div_ceil(step), length + 3] {
+                        let mut samples = vec![-1; room];
+                        component(kernel, &row, step, &mut samples);
+                        let mut expected = vec![-1; room];
+                        expected.iter_mut().zip(row.iter().step_by(step)).for_each(|(to, from)| *to = *from);
+                        assert_eq!(samples, expected, "{kernel}: every {step} of {length}, room for {room}");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -74,17 +74,17 @@ impl Taps {
         (first, last + self.size)
     }
 
-    /// The weights of output sample `i` in parts of `whole`, which they add up to exactly: each rounded down, and what is missing given to those that
+    /// The weights of output sample `i` in fixed point, 1 is `whole`, which they add up to exactly: each rounded down, and what is missing given to those that
     /// lost most, the first of equals.
-    pub fn parts(&self, i: usize, whole: u16) -> Vec<u16> {
+    pub fn fixed_point(&self, i: usize, whole: u16) -> Vec<u16> {
         let exact: Vec<f64> =
             self.weights[i * self.size..][..self.size].iter().map(|weight| weight * f64::from(whole)).collect();
-        let mut parts: Vec<u16> = exact.iter().map(|exact| exact.floor() as u16).collect();
+        let mut weights: Vec<u16> = exact.iter().map(|exact| exact.floor() as u16).collect();
         let mut order: Vec<usize> = (0..self.size).collect();
         order.sort_by(|&a, &b| (exact[b] - exact[b].floor()).total_cmp(&(exact[a] - exact[a].floor())));
-        let missing = usize::from(whole).saturating_sub(parts.iter().map(|&part| usize::from(part)).sum());
-        order.iter().take(missing).for_each(|&at| parts[at] += 1);
-        parts
+        let missing = usize::from(whole).saturating_sub(weights.iter().map(|&weight| usize::from(weight)).sum());
+        order.iter().take(missing).for_each(|&at| weights[at] += 1);
+        weights
     }
 }
 
@@ -118,13 +118,13 @@ mod tests {
     }
 
     #[test]
-    fn parts_add_up_and_are_next_to_what_they_stand_for() {
+    fn weights_in_fixed_point_add_up_and_are_next_to_what_they_stand_for() {
         let taps = Taps::new(Window { origin: 0.0, span: 480.0, first: 0, end: 480 }, 128, false);
         for (i, whole) in (0..128).flat_map(|i| [(i, 4096), (i, 16_384)]) {
-            let parts = taps.parts(i, whole);
-            assert_eq!(parts.iter().map(|&part| u32::from(part)).sum::<u32>(), u32::from(whole));
-            for (part, weight) in parts.iter().zip(&taps.weights[i * taps.size..]) {
-                assert!((f64::from(*part) - weight * f64::from(whole)).abs() < 1.0);
+            let rounded = taps.fixed_point(i, whole);
+            assert_eq!(rounded.iter().map(|&weight| u32::from(weight)).sum::<u32>(), u32::from(whole));
+            for (rounded, weight) in rounded.iter().zip(&taps.weights[i * taps.size..]) {
+                assert!((f64::from(*rounded) - weight * f64::from(whole)).abs() < 1.0);
             }
         }
     }
