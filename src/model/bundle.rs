@@ -185,7 +185,7 @@ impl Bundle {
         let picture = Picture { normalise: Arc::new(Normalise::new(mean, std)), height, width };
         let lower = |network: &Network, graph: GraphProto, facts: &Facts| match limits.lowering {
             true => lowering::lower(network, graph, facts, kernel, &picture.normalise),
-            false => Ok(Lowered::nothing(graph)),
+            false => Lowered::nothing(network, graph),
         };
         let main = lower(&fast, split.main, &fast_facts)?;
         let prelude = split.prelude.map(|graph| lower(&fast, graph, &fast_facts)).transpose()?;

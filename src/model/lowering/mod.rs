@@ -43,6 +43,7 @@ use tract_onnx::pb::GraphProto;
 use super::error::BundleError;
 use super::facts::Facts;
 use super::onnx::{Network, node_name};
+use super::wiring::IMAGE;
 pub(crate) use compile::Compiled;
 
 /// The type of the operator that a region becomes.
@@ -85,9 +86,19 @@ pub(crate) struct Lowered {
 
 impl Lowered {
     /// As it is: everything in float, but for the picture that it is fed.
-    pub fn nothing(mut graph: GraphProto) -> Lowered {
-        picture::feed(&mut graph, &mut []);
-        Lowered { graph, regions: vec![], float: vec![] }
+    pub fn nothing(network: &Network, mut graph: GraphProto) -> Result<Lowered, BundleError> {
+        picture::feed(&mut graph, &mut []).map_err(|found| no_picture(network, found))?;
+        Ok(Lowered { graph, regions: vec![], float: vec![] })
+    }
+}
+
+fn no_picture(network: &Network, found: String) -> BundleError {
+    BundleError::Tensor {
+        file: network.file.clone(),
+        tensor: IMAGE.into(),
+        expected: "float32 [1, 3, H, W]".into(),
+        found,
+        advice: "export the network with a picture of numbers".into(),
     }
 }
 
@@ -101,7 +112,7 @@ pub(crate) fn lower(
 ) -> Result<Lowered, BundleError> {
     let found = sandwich::analyse(&graph, facts, kernel).map_err(|refusal| refusal.into_error(network))?;
     let mut grouped = regions::group(&graph, &found);
-    picture::feed(&mut grouped.graph, &mut grouped.regions);
+    picture::feed(&mut grouped.graph, &mut grouped.regions).map_err(|found| no_picture(network, found))?;
     let regions = grouped.regions.iter().map(|region| compile::compile(kernel, region, normalise).map(Arc::new));
     let regions = regions.collect::<Result<Vec<_>, _>>().map_err(|unsuited| BundleError::Operator {
         file: network.file.clone(),

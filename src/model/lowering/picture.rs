@@ -13,7 +13,7 @@ use tract_onnx::pb::{GraphProto, NodeProto, TensorShapeProto, TypeProto, ValueIn
 use tract_onnx::tract_hir::internal::*;
 
 use super::program::{Form, Region};
-use crate::model::onnx::stated;
+use crate::model::onnx::{stated, words};
 use crate::model::wiring::IMAGE;
 
 /// The type of the node.
@@ -29,11 +29,14 @@ pub(crate) struct Picture {
     pub width: usize,
 }
 
-/// Makes `graph` take bytes. `regions` are what its nodes of that type stand for, in their order.
-pub(super) fn feed(graph: &mut GraphProto, regions: &mut [Region]) {
-    let Some(input) = graph.input.iter_mut().find(|input| input.name == IMAGE) else { return };
-    let Ok((DatumType::F32, shape)) = stated(input) else { return };
-    let &[_, _, height, width] = shape.as_slice() else { return };
+/// Makes `graph` take bytes, where it takes a picture: not every part of a network does. `regions` are what its nodes of that type stand for, in
+/// their order. Fails, with what was found, when the picture is none.
+pub(super) fn feed(graph: &mut GraphProto, regions: &mut [Region]) -> Result<(), String> {
+    let Some(input) = graph.input.iter_mut().find(|input| input.name == IMAGE) else { return Ok(()) };
+    let (datum, shape) = stated(input)?;
+    let (DatumType::F32, &[1, 3, height, width]) = (datum, shape.as_slice()) else {
+        return Err(words(datum, &shape));
+    };
     *input = bytes([height, width, 4]);
     let mut in_numbers = false;
     let mut rename = |name: &mut String| {
@@ -69,6 +72,7 @@ pub(super) fn feed(graph: &mut GraphProto, regions: &mut [Region]) {
         };
         graph.node.insert(0, node);
     }
+    Ok(())
 }
 
 /// The input as ONNX describes it.
@@ -185,5 +189,21 @@ impl TypedOp for PictureNumbers {
 
     fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         Ok(tvec![f32::fact([1, 3, self.0.height, self.0.width])])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Networks are checked before they come here; should that ever let one through, it is not run on numbers that it takes for others.
+    #[test]
+    fn a_picture_that_is_none_is_refused() {
+        for (found, message) in [(bytes([1, 3, 8]), "u8 [1, 3, 8]"), (bytes([4, 4, 4]), "u8 [4, 4, 4]")] {
+            let mut graph = GraphProto { input: vec![found], ..GraphProto::default() };
+            assert_eq!(feed(&mut graph, &mut []), Err(message.to_owned()));
+        }
+        let mut without = GraphProto::default();
+        assert_eq!(feed(&mut without, &mut []), Ok(()));
     }
 }

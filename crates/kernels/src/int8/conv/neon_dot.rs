@@ -47,6 +47,21 @@ macro_rules! group {
     };
 }
 
+/// The 16 codes at `$from`, which moves behind them: one instruction. Left to the compiler, addresses are computed anew from one counter, which
+/// costs as many additions as pixels.
+macro_rules! next {
+    ($from:expr) => {{
+        let codes: uint8x16_t;
+        asm!(
+            "ldr {codes:q}, [{from}], #16",
+            codes = out(vreg) codes,
+            from = inout(reg) $from,
+            options(pure, readonly, nostack, preserves_flags)
+        );
+        codes
+    }};
+}
+
 /// P pixels × 16 channels.
 ///
 /// # Safety
@@ -66,11 +81,14 @@ unsafe fn tile<const P: usize>(job: &Tile) {
         for row in 0..job.rows {
             let mut run = job.input.add(row * job.row_step);
             for _ in 0..job.segments {
-                let mut input = run;
+                let mut inputs = [run; P];
+                for p in 1..P {
+                    inputs[p] = inputs[p - 1].add(job.input_step);
+                }
                 for _ in 0..job.groups / 4 {
                     let mut codes = [vdupq_n_s8(0); P];
                     for p in 0..P {
-                        codes[p] = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(input.add(p * job.input_step)), flip));
+                        codes[p] = vreinterpretq_s8_u8(veorq_u8(next!(inputs[p]), flip));
                     }
                     group!(sums, weights, codes, 0);
                     group!(sums, weights, codes, 1);
@@ -79,17 +97,16 @@ unsafe fn tile<const P: usize>(job: &Tile) {
                     weights = weights.add(256);
                     // Not to be derived from another counter, at the price of two more instructions.
                     asm!("/* {0} */", inout(reg) weights, options(pure, nomem, nostack, preserves_flags));
-                    input = input.add(16);
                 }
                 for _ in 0..job.groups % 4 {
                     let mut codes = [vdupq_n_s8(0); P];
                     for p in 0..P {
-                        let four = input.add(p * job.input_step).cast::<u32>().read_unaligned();
+                        let four = inputs[p].cast::<u32>().read_unaligned();
+                        inputs[p] = inputs[p].add(4);
                         codes[p] = vreinterpretq_s8_u8(veorq_u8(vreinterpretq_u8_u32(vdupq_n_u32(four)), flip));
                     }
                     group!(sums, weights, codes, 0);
                     weights = weights.add(64);
-                    input = input.add(4);
                 }
                 run = run.add(job.segment_step);
             }
