@@ -172,6 +172,10 @@ mod x86 {
     /// Pairs after which the fine sums are carried over.
     const CARRY: usize = 4;
 
+    /// Rows behind the last one that are asked for before the next output row wants them. Another core has just written the picture, row behind row,
+    /// and columns of registers are no order that a CPU foresees.
+    const AHEAD: usize = 4;
+
     /// Whether it is done: rows must be as long as a register.
     pub(super) fn run(kernel: Kernel, row: &Row, fine: u32, plane: &[u8], stride: usize, out: &mut [i16]) -> bool {
         let (count, length) = (row.coarse.len(), out.len());
@@ -187,8 +191,20 @@ mod x86 {
         // SAFETY: `plane` holds `length` bytes of each of `count` rows; rows are as long as the registers; a kernel is only chosen on a CPU that has it.
         unsafe {
             match kernel {
-                Kernel::Avx512Vnni if length >= 64 => zmm(row, fine, plane, stride, out),
-                Kernel::Avx512Vnni | Kernel::Avx2 if length >= 32 => ymm(row, fine, plane, stride, out),
+                Kernel::Avx512Vnni if length >= 64 => match row.pairs.len() {
+                    1 => zmm::<1>(row, fine, plane, stride, out),
+                    2 => zmm::<2>(row, fine, plane, stride, out),
+                    3 => zmm::<3>(row, fine, plane, stride, out),
+                    4 => zmm::<4>(row, fine, plane, stride, out),
+                    _ => zmm::<0>(row, fine, plane, stride, out),
+                },
+                Kernel::Avx512Vnni | Kernel::Avx2 if length >= 32 => match row.pairs.len() {
+                    1 => ymm::<1>(row, fine, plane, stride, out),
+                    2 => ymm::<2>(row, fine, plane, stride, out),
+                    3 => ymm::<3>(row, fine, plane, stride, out),
+                    4 => ymm::<4>(row, fine, plane, stride, out),
+                    _ => ymm::<0>(row, fine, plane, stride, out),
+                },
                 _ => return false,
             }
         }
@@ -200,32 +216,43 @@ mod x86 {
         ($name:ident, $features:literal, $bytes:literal, $load:ident, $store:ident, $zero:ident, $set32:ident, $set16:ident, $low:ident, $high:ident,
          $products:ident, $add:ident, $and:ident, $right:ident, $average:ident, |$a:ident, $b:ident| $order:expr) => {
             /// # Safety
-            /// `plane` begins with the first row, and the last ends within it; `out` is as long as a register or longer; the CPU has the features.
+            /// `plane` begins with the first row, and the last ends within it; `out` is as long as a register or longer; `PAIRS` is the row's own
+            /// number of pairs or 0; the CPU has the features.
             #[target_feature(enable = $features)]
-            unsafe fn $name(row: &Row, fine: u32, plane: &[u8], stride: usize, out: &mut [i16]) {
+            unsafe fn $name<const PAIRS: usize>(row: &Row, fine: u32, plane: &[u8], stride: usize, out: &mut [i16]) {
                 let bits = _mm_cvtsi32_si128(fine as i32);
                 let unit = _mm_cvtsi32_si128(fine as i32 + 1);
                 let below = $set16((2 << fine) - 1);
                 let half = $set16((1 << fine) >> 1);
-                let odd = row.coarse.len() % 2 == 1;
+                // Those of a pair that lacks one are the same row, once without a weight.
+                let last_step = if row.coarse.len() % 2 == 1 { 0 } else { stride };
+                let count = if PAIRS > 0 { PAIRS } else { row.pairs.len() };
+                let mut weights = [($zero(), $zero()); PAIRS];
+                for (weights, pair) in weights.iter_mut().zip(&row.pairs) {
+                    *weights = ($set32(pair.coarse), $set32(pair.fine));
+                }
                 for at in (0..out.len()).step_by($bytes) {
                     // The last one overlaps: what it computes again is the same.
                     let at = at.min(out.len() - $bytes);
                     let (mut coarse_low, mut coarse_high) = ($zero(), $zero());
                     let (mut fine_low, mut fine_high) = ($zero(), $zero());
-                    // SAFETY: the caller vouches for the rows; those of a pair that lacks one are the same row, once without a weight.
+                    // SAFETY: the caller vouches for the rows.
                     unsafe {
                         let mut upper = plane.as_ptr().add(at);
-                        for (n, pair) in row.pairs.iter().enumerate() {
-                            let lower = if odd && n + 1 == row.pairs.len() { upper } else { upper.add(stride) };
+                        for n in 0..count {
+                            let lower = upper.add(if n + 1 == count { last_step } else { stride });
                             let (a, b) = ($load(upper.cast()), $load(lower.cast()));
                             let (low, high) = ($low(a, b), $high(a, b));
-                            let (coarse, fine) = ($set32(pair.coarse), $set32(pair.fine));
+                            let (coarse, fine) = if PAIRS > 0 {
+                                weights[n]
+                            } else {
+                                ($set32(row.pairs[n].coarse), $set32(row.pairs[n].fine))
+                            };
                             coarse_low = $add(coarse_low, $products(low, coarse));
                             coarse_high = $add(coarse_high, $products(high, coarse));
                             fine_low = $add(fine_low, $products(low, fine));
                             fine_high = $add(fine_high, $products(high, fine));
-                            if n % CARRY == CARRY - 1 {
+                            if n % CARRY == CARRY - 1 && n + 1 < count {
                                 coarse_low = $add(coarse_low, $right(fine_low, unit));
                                 coarse_high = $add(coarse_high, $right(fine_high, unit));
                                 fine_low = $and(fine_low, below);
@@ -233,6 +260,11 @@ mod x86 {
                             }
                             // One past the last pair at most, and then not read.
                             upper = upper.wrapping_add(2 * stride);
+                        }
+                        for _ in 0..AHEAD {
+                            // Whatever is there: nothing is read.
+                            _mm_prefetch::<_MM_HINT_T0>(upper.cast());
+                            upper = upper.wrapping_add(stride);
                         }
                         let $a =
                             $average($add($add(coarse_low, coarse_low), $right($add(fine_low, half), bits)), $zero());
