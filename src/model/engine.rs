@@ -6,7 +6,7 @@ use tract_onnx::prelude::{TValue, TVec, Tensor, TractResult};
 
 use super::spec::InputSpec;
 
-/// A prepared picture, u8 `[H, W, 4]`: R, G, B and a byte that means nothing. Shared between the fast and the slow network, never copied.
+/// A prepared picture, u8 `[H, W, 4]`, RGBX. Shared between the fast and the slow network, never copied.
 pub type Image = Arc<Tensor>;
 
 /// A black picture, to be filled.

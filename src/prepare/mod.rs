@@ -78,7 +78,7 @@ impl Prepare {
         Ok(Prepare { kind, width, height })
     }
 
-    /// Fills `out`, `[input height, input width, 4]`: R, G, B and a zero. After a [`BadFrame`] what is in `out` means nothing.
+    /// Fills `out`, `[input height, input width, 4]`, RGBX with X zero. After a [`BadFrame`] what is in `out` means nothing.
     ///
     /// `frame` must be of the camera that this was made for; another size or format is a [`BadFrame`].
     pub fn run(&mut self, frame: &Frame, out: &mut [u8]) -> Result<(), BadFrame> {

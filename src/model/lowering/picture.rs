@@ -1,4 +1,4 @@
-//! The prepared picture as networks are fed: bytes `[H, W, 4]`, R, G, B and one that means nothing.
+//! The prepared picture as networks are fed: bytes `[H, W, 4]`, RGBX.
 //!
 //! A file's input `image` is float32 `[1, 3, H, W]`, `(byte/255 − mean)/std`. Where a region quantises it again, it looks bytes up in a table that
 //! does both, and no number of the picture ever lies in memory. Whatever else reads it gets the numbers from a node of ours in front of the graph.

@@ -265,7 +265,7 @@ impl ImageTable {
         Ok(ImageTable { kernel, tables })
     }
 
-    /// `image` is `[height, width, 4]` of the size of `output`, R, G, B and a byte that means nothing; `output` has 3 channels. Writes the rows of
+    /// `image` is `[height, width, 4]` of the size of `output`, RGBX; `output` has 3 channels. Writes the rows of
     /// `output`.
     pub fn run(&self, image: &[u8], output: &mut PlaneMut) -> Result<(), Error> {
         let layout = *output.layout();
@@ -279,7 +279,7 @@ impl ImageTable {
         }
         for row in output.rows() {
             let (pixels, to) = (&image[row * width * 4..][..width * 4], output.row_mut(row));
-            // The row's last pixel may lack the byte that means nothing.
+            // The row's last pixel may lack its X.
             let whole = to.len().min(pixels.len()) / 4 * 4;
             look_up(self.kernel, &self.tables, &pixels[..whole], &mut to[..whole]);
             let last = to[whole..].iter_mut().zip(&pixels[whole..]).zip(self.tables.iter());

@@ -1,7 +1,8 @@
 //! The same loop compiled for several instruction sets: enough for operators that only read, compute a little and write.
 
 /// `versions!(fn name(kernel, argument: Type, …) { body });` makes `fn name(kernel: Kernel, …)`, whose body runs with the vectors of that
-/// kernel's instruction set. The body must be safe code, in functions that are `#[inline(always)]`.
+/// kernel's instruction set. The body must be safe code, in functions that are `#[inline(always)]`; closures in it are a compiler's choice to inline, and
+/// one that is not runs without those vectors.
 macro_rules! versions {
     ($(#[$attribute:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $body:block) => {
         $(#[$attribute])*

@@ -18,7 +18,8 @@ const INFINITE: u32 = f32::INFINITY.to_bits();
 const GROUP: usize = 32;
 /// Values whose bins are found together, and those that are looked at together for wanted ones: a vector of [`Bin`].
 const AT_ONCE: usize = 512;
-const TOGETHER: usize = 32;
+const TOGETHER: usize = 64;
+const EIGHTH: usize = TOGETHER / 8;
 /// Least and greatest numbers are kept by lane.
 const LANES: usize = 32;
 
@@ -166,25 +167,35 @@ versions! {
     /// Picks out the values of each wanted bin, into the place of the first that wants it.
     fn pick(values: &[f32], bins: &[Bin], wanted: [Bin; 4], picked: &mut [Vec<f32>; 4]) {
         for (values, bins) in values.chunks(TOGETHER).zip(bins.chunks(TOGETHER)) {
-            // Most have none of them.
-            let mut any = false;
-            for &bin in bins {
-                any |= is_wanted(bin, wanted);
-            }
-            if !any {
+            // Most have none of them, and few eighths have where one does.
+            if !has_wanted(bins, wanted) {
                 continue;
             }
-            for (value, &bin) in values.iter().zip(bins) {
-                if is_wanted(bin, wanted) {
-                    let mut place = 0;
-                    while wanted[place] != bin {
-                        place += 1;
+            for (values, bins) in values.chunks(EIGHTH).zip(bins.chunks(EIGHTH)) {
+                if !has_wanted(bins, wanted) {
+                    continue;
+                }
+                for (value, &bin) in values.iter().zip(bins) {
+                    if is_wanted(bin, wanted) {
+                        let mut place = 0;
+                        while wanted[place] != bin {
+                            place += 1;
+                        }
+                        picked[place].push(value.abs());
                     }
-                    picked[place].push(value.abs());
                 }
             }
         }
     }
+}
+
+#[inline(always)]
+fn has_wanted(bins: &[Bin], wanted: [Bin; 4]) -> bool {
+    let mut any = false;
+    for &bin in bins {
+        any |= is_wanted(bin, wanted);
+    }
+    any
 }
 
 #[inline(always)]

@@ -32,7 +32,7 @@ impl Normalise {
         self.tables.get(colour).map_or(0.0, |table| table[usize::from(byte)])
     }
 
-    /// `pixels` are `R G B` and a byte that means nothing; `out` is planar, `[3][pixels]`. What one has more than the other stays as it is.
+    /// `pixels` are RGBX; `out` is planar, `[3][pixels]`. What one has more than the other stays as it is.
     pub fn run(&self, pixels: &[u8], out: &mut [f32]) {
         let size = (out.len() / 3).max(1);
         for ((colour, table), out) in self.tables.iter().enumerate().zip(out.chunks_exact_mut(size)) {

@@ -177,7 +177,7 @@ impl Preparer {
         })
     }
 
-    /// Fills `out`, `[height, width, 4]`: R, G, B and a zero. The picture's own colour counts, should it differ from that given before.
+    /// Fills `out`, `[height, width, 4]`, RGBX with X zero. The picture's own colour counts, should it differ from that given before.
     ///
     /// Fails, without touching `out`, when the picture is not of the format and size that this was made for, a plane is
     /// too short for it, or `out` has another length.

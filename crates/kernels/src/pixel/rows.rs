@@ -79,7 +79,7 @@ impl Whole {
 }
 
 versions! {
-    /// A row's pixels: `R G B 0`, rounded and clamped.
+    /// A row's pixels: RGBX with X zero, rounded and clamped.
     fn colour_row(components: [&[i16]; 3], whole: &Whole, out: &mut [u8]) {
         let [first, second, third] = components;
         for (((out, &x), &y), &z) in out.as_chunks_mut::<4>().0.iter_mut().zip(first).zip(second).zip(third) {

@@ -339,7 +339,7 @@ mod tests {
             for width in [1, 31, 32, 33, 63, 64, 65, 100, 127, 200] {
                 let stride = width + 3;
                 for bright in [false, true] {
-                    let byte = |i: usize| if bright { 255 } else { (i * 2_654_435_761 >> 7) as u8 };
+                    let byte = |i: usize| if bright { 255 } else { (i * 167 + i / 5) as u8 };
                     let plane: Vec<u8> = (0..source * stride - 3).map(byte).collect();
                     for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.available()) {
                         let mut vertical = Vertical::new(&taps, width);
