@@ -292,8 +292,9 @@ mod tests {
         assert!(matches!(receiver.try_receive(), Received::Value(2)) && receiver.is_idle());
         drop(sender);
         assert!(!receiver.is_idle() && matches!(receiver.try_receive(), Received::Closed));
-        // A channel can't tell its end without a value.
-        let (_sender, receiver) = link::<u8>(Policy::Lossless, None);
+        let (sender, receiver) = link::<u8>(Policy::Lossless, None);
+        assert!(receiver.is_idle());
+        drop(sender);
         assert!(!receiver.is_idle());
     }
 
