@@ -1,4 +1,4 @@
-//! loom explores every interleaving of a few puts and takes, as the pipeline uses the mailbox: for frames, and for the
+//! loom explores the interleavings of a few puts and takes, as the pipeline uses the mailbox: for frames, and for the
 //! swap of the keyframe memory.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --release -p milad-handover`
@@ -96,6 +96,14 @@ fn a_memory_arrives_whole_and_a_nomination_never_meets_a_busy_slow_side() {
     });
 }
 
+/// Explores every interleaving in which at most so many switches come where a thread could have gone on: bugs need few, and without a bound a bell
+/// that two threads ring and sleep for takes minutes.
+fn explore(model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(6);
+    builder.check(model);
+}
+
 /// The event of a receiver that sits in `poll`: a lock, a condition, and whether it was rung.
 #[derive(Default)]
 struct Event {
@@ -145,7 +153,7 @@ fn all_arrived(mut taken: Vec<usize>, replaced: &[usize], values: usize) {
 #[test]
 fn a_receiver_that_waits_gets_the_newest_value_and_then_the_end() {
     const VALUES: usize = 2;
-    loom::model(|| {
+    explore(|| {
         let (putter, mut taker) = mailbox::<usize>();
         let signal = Arc::new(Signal::default());
         let ringing = signal.clone();
@@ -171,7 +179,7 @@ fn a_receiver_that_waits_gets_the_newest_value_and_then_the_end() {
 #[test]
 fn a_receiver_in_poll_gets_the_newest_value_and_then_the_end() {
     const VALUES: usize = 2;
-    loom::model(|| {
+    explore(|| {
         let (mut putter, mut taker) = mailbox::<usize>();
         let (signal, event) = (Arc::new(Signal::default()), Arc::new(Event::default()));
         let (waking, ringing) = (signal.clone(), event.clone());
@@ -208,7 +216,7 @@ fn a_receiver_in_poll_gets_the_newest_value_and_then_the_end() {
 #[test]
 fn a_lossless_link_delivers_everything_and_both_ends_wake_each_other() {
     const VALUES: usize = 2;
-    loom::model(|| {
+    explore(|| {
         let place = Arc::new(Mutex::new(None));
         let (full, room) = (Arc::new(Signal::default()), Arc::new(Signal::default()));
         let (to, values, free) = (place.clone(), full.clone(), room.clone());
