@@ -32,6 +32,7 @@ struct Row {
     coarse: Vec<u16>,
     fine: Vec<u16>,
     /// The same for two neighbouring rows at once, where there are two and a CPU multiplies so.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "for x86's pairs of bytes"))]
     pairs: Vec<Pair>,
 }
 
