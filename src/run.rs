@@ -17,7 +17,7 @@ use crate::pipeline::{self, Account, capture::Ended, publish::Publisher};
 use crate::publish::socket::{self, ListeningSocket};
 use crate::publish::{Limits, Server};
 use crate::pulse::Pulses;
-use crate::service::sockets::{self, Passed};
+use crate::service::sockets::{self, Passed, Units};
 use crate::service::{notify, reload, signals, status, status::Status, watchdog::Watchdog};
 use crate::settings::{Refused, RunArgs, Settings};
 use crate::stop::Stop;
@@ -55,7 +55,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     };
     let results_path = listener.address();
     let at = metrics_listener.as_ref().and_then(|passed| passed.local_addr().ok());
-    for key in sockets::ignored(&config, passed_some.then_some(results_path.as_path()), at) {
+    let units = Units::of_this_process();
+    for key in sockets::ignored(&config, passed_some.then_some(results_path.as_path()), at, &units) {
         log::warn!("{key}");
     }
     let off = config.metrics.listen == "off";
@@ -67,7 +68,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         Some(passed) => Some(passed),
         None if passed_some => {
             if !off {
-                log::warn!("no metrics socket was passed: metrics are off (is milad-metrics.socket running?)");
+                log::warn!("no metrics socket was passed: metrics are off (is {} running?)", units.metrics);
             }
             None
         }

@@ -38,16 +38,41 @@ pub fn passed() -> Result<Passed, Refused> {
     Ok(passed)
 }
 
+/// The units that pass this process its sockets: those of `milad.service`, or of the instance that this is.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Units {
+    /// `milad.socket`, or `milad@front.socket`.
+    pub results: String,
+    /// `milad-metrics.socket`, or `milad-metrics@front.socket`.
+    pub metrics: String,
+}
+
+impl Units {
+    /// By the control group that the service manager put this process in, which is called after its unit.
+    pub fn of_this_process() -> Units {
+        Units::of(&std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default())
+    }
+
+    /// `groups` are lines as `/proc/PID/cgroup` has them. What is called otherwise counts as `milad.service`.
+    fn of(groups: &str) -> Units {
+        let units = groups.lines().filter_map(|line| line.rsplit('/').next()?.strip_suffix(".service"));
+        let instance = units.filter_map(|unit| unit.strip_prefix("milad@")).next();
+        let suffix = instance.map(|name| format!("@{name}")).unwrap_or_default();
+        Units { results: format!("milad{suffix}.socket"), metrics: format!("milad-metrics{suffix}.socket") }
+    }
+}
+
 /// What the configuration says of sockets in vain, since others were passed: a line for each key, with what to do.
-pub fn ignored(config: &Config, results: Option<&Path>, metrics: Option<SocketAddr>) -> Vec<String> {
+pub fn ignored(config: &Config, results: Option<&Path>, metrics: Option<SocketAddr>, units: &Units) -> Vec<String> {
     let mut lines = Vec::new();
     if let (Some(passed), Some(wanted)) = (results, &config.results.socket)
         && passed != wanted
     {
         lines.push(format!(
             "results.socket = {wanted:?} is ignored: results go out on the socket that was passed, {}; set ListenStream= in its \
-             .socket unit instead (systemctl edit milad.socket), or remove the key",
-            passed.display()
+             .socket unit instead (systemctl edit {}), or remove the key",
+            passed.display(),
+            units.results
         ));
     }
     let wanted = &config.metrics.listen;
@@ -55,12 +80,14 @@ pub fn ignored(config: &Config, results: Option<&Path>, metrics: Option<SocketAd
         if wanted == "off" {
             lines.push(format!(
                 "metrics.listen = \"off\": nothing is served on the socket that was passed, {passed}; it stays open, and connections \
-                 are closed, until its .socket unit is masked (systemctl mask --now milad-metrics.socket) and the daemon restarted"
+                 are closed, until its .socket unit is masked (systemctl mask --now {}) and the daemon restarted",
+                units.metrics
             ));
         } else if *wanted != config::Metrics::default().listen && wanted.parse() != Ok(passed) {
             lines.push(format!(
                 "metrics.listen = {wanted:?} is ignored: metrics are served on the socket that was passed, {passed}; set \
-                 ListenStream= in its .socket unit instead (systemctl edit milad-metrics.socket), or remove the key"
+                 ListenStream= in its .socket unit instead (systemctl edit {}), or remove the key",
+                units.metrics
             ));
         }
     }
@@ -166,19 +193,50 @@ mod tests {
         let told = |text: &str| {
             let config = Config::parse(text, Path::new("test")).unwrap();
             let passed = Path::new("/run/milad/results.sock");
-            ignored(&config, Some(passed), Some("127.0.0.1:9465".parse().unwrap()))
+            ignored(&config, Some(passed), Some("127.0.0.1:9465".parse().unwrap()), &Units::of(""))
         };
         assert_eq!(told(""), [""; 0], "defaults are nobody's wish");
         let same = "[results]\nsocket = \"/run/milad/results.sock\"\n[metrics]\nlisten = \"127.0.0.1:9465\"";
         assert_eq!(told(same), [""; 0]);
         let lines = told("[results]\nsocket = \"/tmp/r\"\n[metrics]\nlisten = \"0.0.0.0:9465\"");
         assert_eq!(lines.len(), 2);
-        assert!(lines[0].starts_with("results.socket = \"/tmp/r\" is ignored") && lines[0].contains("milad.socket"));
+        assert!(
+            lines[0].starts_with("results.socket = \"/tmp/r\" is ignored") && lines[0].contains("edit milad.socket)")
+        );
         assert!(lines[1].starts_with("metrics.listen = \"0.0.0.0:9465\" is ignored"), "{}", lines[1]);
         let off = told("[metrics]\nlisten = \"off\"");
         assert!(off.len() == 1 && off[0].contains("nothing is served") && off[0].contains("mask --now"), "{off:?}");
         let config = Config::parse(same, Path::new("test")).unwrap();
-        assert_eq!(ignored(&config, None, None), [""; 0], "without passed sockets the keys rule");
+        assert_eq!(ignored(&config, None, None, &Units::of("")), [""; 0], "without passed sockets the keys rule");
+    }
+
+    #[test]
+    fn an_instance_is_told_of_its_own_units() {
+        let units = |results: &str, metrics: &str| Units { results: results.into(), metrics: metrics.into() };
+        let front = units("milad@front-1.socket", "milad-metrics@front-1.socket");
+        let path = "/system.slice/system-milad.slice/milad@front-1.service\n";
+        assert_eq!(Units::of(&format!("0::{path}")), front);
+        assert_eq!(
+            Units::of(&format!("12:pids:/user.slice\n1:name=systemd:{path}")),
+            front,
+            "control groups of version 1"
+        );
+        let plain = units("milad.socket", "milad-metrics.socket");
+        for other in ["", "0::/system.slice/milad.service\n", "0::/user.slice/session-3.scope\n", "0::/ssh@1.service\n"]
+        {
+            assert_eq!(Units::of(other), plain, "{other}");
+        }
+        let told = |listen: &str| {
+            let text = format!("[results]\nsocket = \"/tmp/r\"\n[metrics]\nlisten = \"{listen}\"");
+            let config = Config::parse(&text, Path::new("test")).unwrap();
+            ignored(&config, Some(Path::new("/run/passed")), "127.0.0.1:9465".parse().ok(), &front).join("\n")
+        };
+        let said = told("0.0.0.0:9465");
+        assert!(
+            said.contains("edit milad@front-1.socket)") && said.contains("edit milad-metrics@front-1.socket)"),
+            "{said}"
+        );
+        assert!(told("off").contains("mask --now milad-metrics@front-1.socket)"));
     }
 
     #[test]

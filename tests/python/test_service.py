@@ -255,3 +255,13 @@ def test_what_reload_does_first_reads_the_configuration_alone(milad, tmp_path, t
     command = [milad, "check", "--configuration-only", "--config", config]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=DEADLINE)
     assert done.returncode == status and said in done.stdout + done.stderr
+
+
+def test_the_configurations_that_operations_shows_are_accepted(milad, tmp_path):
+    shown = re.findall(r"^```toml\n(.*?)^```", (ROOT / "docs/OPERATIONS.md").read_text(), re.M | re.S)
+    assert shown
+    for text in shown:
+        (tmp_path / "shown.toml").write_text(text)
+        command = [str(milad), "check", "--configuration-only", "--config", str(tmp_path / "shown.toml")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
+        assert done.returncode == 0, text + done.stderr

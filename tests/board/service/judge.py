@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 # A test that vanishes must not go unnoticed: how many there are, kept by hand.
-EXPECTED_TESTS = 41
+EXPECTED_TESTS = 48
 OUT = Path(sys.argv[1])
 ONLY = set(sys.argv[2:])
 
@@ -177,6 +177,14 @@ def no_number_of_crashes_ends_it_for_good():
 
 
 @test
+def clients_who_insist_while_it_crashes_are_served_by_the_next():
+    for name in ("insistent", "scraped"):
+        assert text(f"crashes/{name}.times").count("again") >= 3, "they were not sent away"
+        assert f"{name} again" in text("crashes/served"), text("crashes/served")
+    assert messages("crashes/insistent")[0]["type"] == "hello"
+
+
+@test
 def a_stage_that_hangs_is_restarted_by_the_watchdog_and_the_journal_says_why():
     before, after = state("hang/before"), state("hang/after")
     assert int(after["NRestarts"]) == int(before["NRestarts"]) + 1 and after["MainPID"] != before["MainPID"], after
@@ -211,6 +219,7 @@ def it_stops_within_a_second_in_every_state():
         status, seconds = timed(name)
         assert status == 0 and seconds <= 1, f"{name}: status {status} after {seconds:.2f} s"
     assert state("stop/streaming.state")["Result"] == "success", text("stop/streaming.state")
+    assert text("stop/starting.was").strip() == "activating", text("stop/starting.was")
 
 
 @test
@@ -225,6 +234,46 @@ def it_stops_within_a_second_while_the_network_that_ships_works_or_loads():
 def users_outside_the_group_read_nothing():
     assert "hello" not in text("group/stranger") and "ermission denied" in text("group/stranger"), text("group/stranger")
     assert messages("group/member")[0]["type"] == "hello", "a member of the group must"
+
+
+@test
+def switched_off_as_documented_it_stays_off_whoever_knocks():
+    assert timed("off/stop")[0] == 0, text("off/stop.said")
+    assert text("off/stopped").split() == ["inactive"] * 3 and text("off/began").strip() == "0", text("off/journal")
+    assert text("off/tries").count("again") >= 30, "the clients did not come again"
+    assert "No such file" in text("off/socket") and "refused" in text("off/port"), text("off/port")
+    assert timed("off/start")[0] == 0, text("off/start.said")
+    assert text("off/started").split() == ["active"] * 3 and text("off/served").strip() == "again"
+    assert timed("off/disable")[0] == timed("off/upgrade")[0] == 0, text("off/upgrade.said")
+    assert text("off/enabled").split() == ["disabled"] * 3 and text("off/upgraded").split() == ["inactive"] * 3, text("off/upgraded")
+
+
+@test
+def a_masked_port_is_closed_and_the_service_goes_on():
+    # Off alone leaves it to the service manager, and so does disabling it.
+    assert "milad_" not in text("port/off") and "succeeded" in text("port/off.port"), text("port/off.port")
+    for what in ("disabled", "mask", "masked", "upgrade"):
+        assert timed(f"port/{what}")[0] == 0, text(f"port/{what}.said")
+    assert "succeeded" in text("port/disabled.port"), "it need not be masked: OPERATIONS.md says otherwise"
+    for when in ("masked", "upgraded"):
+        assert "refused" in text(f"port/{when}.port"), text(f"port/{when}.port")
+        assert text(f"port/{when}.active").split() == ["active", "active", "inactive"], text(f"port/{when}.active")
+    assert results("port/results")
+
+
+@test
+def an_instance_whose_port_is_taken_goes_on_without_metrics_and_says_so():
+    assert timed("two/taken")[0] == 0, text("two/taken.said")
+    assert state("two/taken.state")["ActiveState"] == "active" and state("two/taken.metrics")["ActiveState"] == "failed"
+    words = [words for priority, words in journal("two") if priority == 4 and "metrics are off" in words]
+    assert len(words) == 1 and "is milad-metrics@cam2.socket running?" in words[0], words
+    assert "waiting for the camera" in state("two/taken.state")["StatusText"], text("two/taken.state")
+
+
+@test
+def an_instance_names_its_own_units():
+    words = text("names/journal")
+    assert "(systemctl edit milad@daemon.socket)" in words and "(systemctl edit milad-metrics@daemon.socket)" in words, words
 
 
 @test
@@ -278,6 +327,12 @@ def it_sees_no_devices_but_cameras_and_no_processes_but_its_own():
     assert int(inside["processes"]) <= 6 and "mem" in everything, inside["processes"]
 
 
+def closed(words, name):
+    """The line that follows a refusal: whose journal says why, and what opens the sockets again."""
+    expected = f"{name}.service is down and its sockets are closed until systemctl start {name}.service: journalctl -u {name}.service -u {name}.socket says why"
+    assert words.count(expected) == words.count("sockets are closed") == 1, words
+
+
 @test
 def clients_that_insist_start_a_refused_daemon_once():
     assert int(text("refused/unguarded.starts")) >= 3, "without the unit's remedy nothing loops: this test shows nothing"
@@ -288,8 +343,7 @@ def clients_that_insist_start_a_refused_daemon_once():
     assert set(text("refused/active").split()) == {"inactive"} and "No such file" in text("refused/socket"), text("refused/active")
     lines = [line for _, line in journal("refused") if "keyframe.interval" in line]
     assert len(lines) == 1 and "is 0" in lines[0] and "expected 1 to 10000" in lines[0], lines
-    words = text("refused/words")
-    assert "systemctl start milad.service" in words and "journalctl -u milad.service" in words, words
+    closed(text("refused/words"), "milad")
 
 
 @test
@@ -307,6 +361,7 @@ def a_refused_daemon_that_is_mended_serves_its_sockets_again():
 def an_instance_is_refused_once_too():
     assert text("refused/instance.starts").strip() == "1"
     assert set(text("refused/instance.active").split()) == {"inactive"}
+    closed(text("refused/instance.words"), "milad@loop")
 
 
 @test
@@ -320,10 +375,11 @@ def instances_have_names_that_a_user_can_have():
     assert "Failed to run 'start' task: Invalid argument" in text("names/journal"), text("names/journal")
 
 
-def refused(name, *words):
-    """Ended with 78, was not tried again, and the journal says why in one line of its own."""
+def refused(name, *words, status="78"):
+    """Ended with 78, was not tried again, its sockets are closed, and the journal says why in one line of its own."""
     found = state(f"bad/{name}.state")
-    assert (found["ExecMainStatus"], found["NRestarts"], found["ActiveState"]) == ("78", "0", "failed"), (name, found)
+    assert (found["ExecMainStatus"], found["NRestarts"], found["ActiveState"]) == (status, "0", "failed"), (name, found)
+    assert set(text(f"bad/{name}.active").split()) == {"inactive"}, text(f"bad/{name}.active")
     lines = [line for line in text(f"bad/{name}.journal").splitlines() if all(word in line for word in words)]
     assert len(lines) == 1, f"{name}: {text(f'bad/{name}.journal')}"
 
@@ -331,6 +387,11 @@ def refused(name, *words):
 @test
 def a_wrong_configuration_is_told_once_and_not_tried_again():
     refused("configuration", "keyframe.interval", "is 0", "expected 1 to 10000")
+
+
+@test
+def a_flag_that_is_not_known_is_told_once_and_not_tried_again():
+    refused("flag", "--sync-all", "unexpected argument", status="2")
 
 
 @test
@@ -373,6 +434,7 @@ def a_full_run_is_named_and_no_obstacle_once_there_is_room():
     assert state("bad/norun.socket")["ActiveState"] == "failed", text("bad/norun.socket")
     words = text("bad/norun.words")
     assert "milad.socket: Failed to listen on sockets: No space left on device" in words, words
+    closed(text("bad/norun.refused"), "milad")
     assert timed("bad/roomy")[0] == 0, text("bad/roomy.said")
     assert " 100% " in text("bad/fullrun.df"), text("bad/fullrun.df")
     assert state("bad/fullrun.state")["ActiveState"] == "active", text("bad/fullrun.state")
@@ -380,6 +442,13 @@ def a_full_run_is_named_and_no_obstacle_once_there_is_room():
     for name, words in {"full": ("No space left", "df -i"), "unwritable": ("Read-only file system", "milad.socket")}.items():
         said = text(f"bad/{name}.said")
         assert text(f"bad/{name}").strip() == "1" and all(word in said for word in ("/run/full/results.sock", *words)), said
+
+
+@test
+def a_full_folder_of_an_instance_is_named_with_its_own_journal():
+    assert timed("bad/small")[0] != 0
+    assert "milad@small.socket: Failed to listen on sockets: No space left on device" in text("bad/small.words"), text("bad/small.words")
+    closed(text("bad/small.refused"), "milad@small")
 
 
 @test
