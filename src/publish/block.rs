@@ -5,6 +5,7 @@
 
 use std::io::Write;
 use std::ops::Range;
+use std::sync::Arc;
 
 use milad_client::{IMAGE, ResultMessage, SharedSlot};
 
@@ -194,6 +195,30 @@ impl Block {
         let maps = self.maps.iter().filter(move |map| contains(tasks, map.task));
         maps.map(|map| self.payload.get(map.bytes.clone()).unwrap_or_default())
     }
+}
+
+/// A block that nobody holds, or a new one, with this result in it, and with the lines of these kinds.
+pub fn encoded(
+    blocks: &mut Vec<Arc<Block>>,
+    result: &ResultMessage,
+    planes: &[Plane],
+    wanted: TaskMask,
+    kinds: impl Iterator<Item = Kind>,
+) -> Arc<Block> {
+    // A slow client can hold each of its messages in another block; no more than that are ever made.
+    if !blocks.iter().any(|block| Arc::strong_count(block) == 1) {
+        blocks.push(Arc::default());
+    }
+    let free = blocks.iter_mut().find(|block| Arc::strong_count(block) == 1);
+    let Some(block) = free else { return Arc::default() };
+    if let Some(block) = Arc::get_mut(block) {
+        if let Err(error) = block.encode(result, planes, wanted) {
+            // Only a fault in a Serialize can do this: vectors take what they are given.
+            log::error!("can't encode a result: {error}");
+        }
+        kinds.for_each(|kind| block.prepare(kind));
+    }
+    block.clone()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use milad_client::{Hello, LinesMode, MapsMode, Message, Subscribe};
+use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{
     RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, recv, send, sendmsg, shutdown,
@@ -49,6 +50,10 @@ pub struct Client {
     fd: OwnedFd,
     /// For the log.
     pub name: String,
+    /// Tells it from all others that were ever there.
+    pub number: u64,
+    /// What of its socket is being waited for.
+    pub watched: EventFlags,
     limits: Limits,
     /// Bytes of requests that are not answered yet.
     input: Vec<u8>,
@@ -92,6 +97,8 @@ impl Client {
         let mut client = Client {
             fd,
             name,
+            number: 0,
+            watched: EventFlags::IN,
             limits,
             input: Vec::new(),
             input_over: false,

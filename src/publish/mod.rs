@@ -7,6 +7,7 @@
 //! | [`server`] | the poll loop over all clients |
 //! | [`client`] | one connection: its queue, its requests, its limits |
 //! | `limits` | what clients may take |
+//! | `ready` | which sockets have something for it |
 //! | `unread` | whether one has taken the descriptors that it was sent |
 //! | `request` | what a client asks for, checked |
 //! | `allowance` | how often it may ask |
@@ -28,6 +29,7 @@ mod limits;
 mod lock;
 pub mod picture;
 pub mod plane;
+mod ready;
 mod request;
 pub mod server;
 pub mod shared;

@@ -3,32 +3,32 @@
 //! Results come first: when one waits, clients have their turn behind it, and a turn is short. Lines go out before payloads, and one
 //! right behind the other: while the kernel wakes the first reader's processor, waking others there costs next to nothing.
 //!
-//! Once warm it allocates nothing per result: blocks and queues are reused, and polled descriptors lie on the stack.
+//! Once warm it allocates nothing per result: blocks and queues are reused, and what the system tells lies on the stack.
 
 use std::io;
 use std::num::NonZeroU32;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use milad_client::{Hello, IMAGE, MapsMode, Message, ResultMessage};
+use rustix::event::epoll::EventFlags;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{SendFlags, SocketFlags, accept_with, send};
 
-use super::block::{Block, Kind, TaskMask, Way, contains};
+use super::block::{Block, TaskMask, Way, contains, encoded};
 use super::client::{Client, encode};
 use super::limits::Limits;
 use super::plane::{IMAGE_TASK, Plane};
+use super::ready::{LISTENER, Ready};
 use super::shared::{Ring, Shared};
 use super::socket::ListeningSocket;
 use crate::clock;
 use crate::pulse::rest_during;
 use crate::telemetry::Metrics;
 
-/// Descriptors that are polled beside the clients: wake, stop, listener.
-const OTHERS: usize = 3;
 /// Newcomers greeted before anybody else's turn.
 const ACCEPTS: usize = 16;
 /// After a failed accept (no descriptors left, say): time before the next try.
@@ -62,6 +62,7 @@ impl Wants {
 /// The results socket with its clients.
 pub struct Server {
     listener: ListeningSocket,
+    ready: Ready,
     limits: Limits,
     clock: Box<dyn Fn() -> u64 + Send>,
     metrics: Metrics,
@@ -95,6 +96,7 @@ impl Server {
             Limits { clients: limits.clients.min(Limits::MAX_CLIENTS), waiting: limits.waiting.max(1), ..limits };
         Ok(Server {
             listener,
+            ready: Ready::new()?,
             limits,
             clock: Box::new(clock::monotonic_ns),
             metrics: Metrics::new(),
@@ -304,47 +306,52 @@ impl Server {
         let left = [left, next.map(|at| Duration::from_nanos(at.saturating_sub(now)))].into_iter().flatten().min();
         let timeout = left.map(|left| Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos() as _ });
 
-        let mut events = [PollFlags::empty(); OTHERS + Limits::MAX_CLIENTS];
-        {
-            let mut fds: [PollFd<'_>; OTHERS + Limits::MAX_CLIENTS] =
-                std::array::from_fn(|i| match (i, i.checked_sub(OTHERS).and_then(|i| self.clients.get(i))) {
-                    (0, _) => PollFd::from_borrowed_fd(wake, PollFlags::IN),
-                    (2, _) if listening => PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN),
-                    (_, Some(client)) => PollFd::new(client.fd(), interest(client, now)),
-                    // Also what fills up the array; only the first of them is asked.
-                    _ => PollFd::from_borrowed_fd(stop, PollFlags::IN),
-                });
-            let used = fds.get_mut(..OTHERS + self.clients.len()).unwrap_or_default();
-            match rest_during(left, || poll(used, timeout.as_ref())) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-            for (events, fd) in events.iter_mut().zip(used) {
-                *events = fd.revents();
+        self.ready.listen(&self.listener, listening)?;
+        for client in &mut self.clients {
+            let interest = interest(client, now);
+            if client.watched != interest {
+                self.ready.change(client.fd(), client.number, interest)?;
+                client.watched = interest;
             }
         }
-        let (others, clients) = events.split_at(OTHERS);
-        let woken = others.iter().take(2).any(|events| !events.is_empty());
+        let mut fds = [wake, stop, self.ready.fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        match rest_during(left, || poll(&mut fds, timeout.as_ref())) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let [woken, stopped, ready] = fds.map(|fd| !fd.revents().is_empty());
+        let woken = woken || stopped;
         self.passed_over = woken && !self.passed_over;
         if self.passed_over {
             return Ok(true);
         }
+        let (mut events, mut newcomers) = ([EventFlags::empty(); Limits::MAX_CLIENTS], false);
+        if ready {
+            let clients = &self.clients;
+            self.ready.each(|number, flags| {
+                newcomers |= number == LISTENER;
+                let place = clients.iter().position(|client| client.number == number);
+                if let Some(events) = place.and_then(|place| events.get_mut(place)) {
+                    *events = flags;
+                }
+            })?;
+        }
         let now = (self.clock)();
-        self.serve_clients(clients, now);
-        if listening && others.get(2).is_some_and(|events| !events.is_empty()) {
+        self.serve_clients(&events, now);
+        if newcomers {
             self.accept(now);
         }
         Ok(woken)
     }
 
-    fn serve_clients(&mut self, events: &[PollFlags], now: u64) {
+    fn serve_clients(&mut self, events: &[EventFlags], now: u64) {
         let Some(hello) = &self.hello else { return };
         let before = self.clients.len();
         let (metrics, clock) = (&self.metrics, &self.clock);
         let mut events = events.iter().copied();
         let (mut served, mut over) = (0, false);
         self.clients.retain_mut(|client| {
-            let events = events.next().unwrap_or(PollFlags::empty());
+            let events = events.next().unwrap_or(EventFlags::empty());
             if over {
                 return true;
             }
@@ -415,6 +422,11 @@ impl Server {
         log::info!("client {name} connected");
         hello.realtime_offset_ns = clock::realtime_offset_ns();
         let mut client = Client::new(fd, name, hello, self.limits, now);
+        client.number = self.connections;
+        if let Err(error) = self.ready.add(client.fd(), client.number, client.watched) {
+            log::warn!("client {} can't be waited for: {error}", client.name);
+            return;
+        }
         client.offer_line(encode(&Message::Hello(hello.clone())), now);
         // If it is gone already, poll tells.
         let _ = client.send(now);
@@ -423,22 +435,22 @@ impl Server {
     }
 }
 
-fn interest(client: &Client, now: u64) -> PollFlags {
-    let input = if client.reads(now) { PollFlags::IN } else { PollFlags::empty() };
-    let output = if client.has_output() { PollFlags::OUT } else { PollFlags::empty() };
+fn interest(client: &Client, now: u64) -> EventFlags {
+    let input = if client.reads(now) { EventFlags::IN } else { EventFlags::empty() };
+    let output = if client.has_output() { EventFlags::OUT } else { EventFlags::empty() };
     input | output
 }
 
 /// One client's turn. Returns whether it stays.
-fn serve(client: &mut Client, events: PollFlags, hello: &Hello, now: u64, metrics: &Metrics) -> bool {
+fn serve(client: &mut Client, events: EventFlags, hello: &Hello, now: u64, metrics: &Metrics) -> bool {
     // Both directions are shut down: nobody is there any more.
-    if events.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) || client.is_over(now) {
+    if events.intersects(EventFlags::HUP | EventFlags::ERR) || client.is_over(now) {
         return false;
     }
-    if events.contains(PollFlags::IN) && client.reads(now) && client.receive().is_err() {
+    if events.contains(EventFlags::IN) && client.reads(now) && client.receive().is_err() {
         return false;
     }
-    if events.contains(PollFlags::OUT) {
+    if events.contains(EventFlags::OUT) {
         client.unblock();
         if client.send(now).is_err() {
             return false;
@@ -464,28 +476,4 @@ fn serve(client: &mut Client, events: PollFlags, hello: &Hello, now: u64, metric
         client.dismiss(&Message::Bye { reason: "too slow: messages waited for too long".into() }, now);
     }
     !client.can_send() || client.send(now).is_ok()
-}
-
-/// A block that nobody holds, or a new one, with this result in it, and with the lines of these kinds.
-fn encoded(
-    blocks: &mut Vec<Arc<Block>>,
-    result: &ResultMessage,
-    planes: &[Plane],
-    wanted: TaskMask,
-    kinds: impl Iterator<Item = Kind>,
-) -> Arc<Block> {
-    // A slow client can hold each of its messages in another block; no more than that are ever made.
-    if !blocks.iter().any(|block| Arc::strong_count(block) == 1) {
-        blocks.push(Arc::default());
-    }
-    let free = blocks.iter_mut().find(|block| Arc::strong_count(block) == 1);
-    let Some(block) = free else { return Arc::default() };
-    if let Some(block) = Arc::get_mut(block) {
-        if let Err(error) = block.encode(result, planes, wanted) {
-            // Only a fault in a Serialize can do this: vectors take what they are given.
-            log::error!("can't encode a result: {error}");
-        }
-        kinds.for_each(|kind| block.prepare(kind));
-    }
-    block.clone()
 }
