@@ -19,7 +19,6 @@ const GROUP: usize = 32;
 /// Values whose bins are found together, and those that are looked at together for wanted ones: a vector of [`Bin`].
 const AT_ONCE: usize = 512;
 const TOGETHER: usize = 64;
-const EIGHTH: usize = TOGETHER / 8;
 /// Least and greatest numbers are kept by lane.
 const LANES: usize = 32;
 
@@ -166,36 +165,53 @@ versions! {
 versions! {
     /// Picks out the values of each wanted bin, into the place of the first that wants it.
     fn pick(values: &[f32], bins: &[Bin], wanted: [Bin; 4], picked: &mut [Vec<f32>; 4]) {
-        for (values, bins) in values.chunks(TOGETHER).zip(bins.chunks(TOGETHER)) {
-            // Most have none of them, and few eighths have where one does.
+        // Of a length that the compiler knows, so that each is looked at in whole vectors.
+        let (vectors, rest) = values.as_chunks::<TOGETHER>();
+        let (bins, rest_bins) = bins.as_chunks::<TOGETHER>();
+        for (values, bins) in vectors.iter().zip(bins) {
+            // Most have none of them.
             if !has_wanted(bins, wanted) {
                 continue;
             }
-            for (values, bins) in values.chunks(EIGHTH).zip(bins.chunks(EIGHTH)) {
-                if !has_wanted(bins, wanted) {
-                    continue;
+            let mut found = [0u8; TOGETHER];
+            for i in 0..TOGETHER {
+                found[i] = u8::from(is_wanted(bins[i], wanted));
+            }
+            for (eighth, found) in found.as_chunks::<8>().0.iter().enumerate() {
+                let mut found = u64::from_le_bytes(*found);
+                while found != 0 {
+                    let at = 8 * eighth + found.trailing_zeros() as usize / 8;
+                    put(values[at], bins[at], wanted, picked);
+                    // The lowest bit is its only one.
+                    found &= found - 1;
                 }
-                for (value, &bin) in values.iter().zip(bins) {
-                    if is_wanted(bin, wanted) {
-                        let mut place = 0;
-                        while wanted[place] != bin {
-                            place += 1;
-                        }
-                        picked[place].push(value.abs());
-                    }
-                }
+            }
+        }
+        for (value, bin) in rest.iter().zip(rest_bins) {
+            if is_wanted(*bin, wanted) {
+                put(*value, *bin, wanted, picked);
             }
         }
     }
 }
 
+/// Puts a value of a wanted bin where it belongs.
 #[inline(always)]
-fn has_wanted(bins: &[Bin], wanted: [Bin; 4]) -> bool {
-    let mut any = false;
-    for &bin in bins {
-        any |= is_wanted(bin, wanted);
+fn put(value: f32, bin: Bin, wanted: [Bin; 4], picked: &mut [Vec<f32>; 4]) {
+    let mut place = 0;
+    while wanted[place] != bin {
+        place += 1;
     }
-    any
+    picked[place].push(value.abs());
+}
+
+#[inline(always)]
+fn has_wanted(bins: &[Bin; TOGETHER], wanted: [Bin; 4]) -> bool {
+    let mut any = 0;
+    for i in 0..TOGETHER {
+        any |= Bin::from(is_wanted(bins[i], wanted));
+    }
+    any != 0
 }
 
 #[inline(always)]
