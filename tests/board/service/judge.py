@@ -430,25 +430,29 @@ def a_read_only_root_is_no_obstacle():
 
 @test
 def a_full_run_is_named_and_no_obstacle_once_there_is_room():
-    assert state("bad/norun.state")["ActiveState"] == "inactive" and timed("bad/norun")[0] != 0
-    assert state("bad/norun.socket")["ActiveState"] == "failed", text("bad/norun.socket")
-    words = text("bad/norun.words")
+    assert state("full/norun.state")["ActiveState"] == "inactive" and timed("full/norun")[0] != 0
+    assert state("full/norun.socket")["ActiveState"] == "failed", text("full/norun.socket")
+    words = text("full/norun.words")
     assert "milad.socket: Failed to listen on sockets: No space left on device" in words, words
-    closed(text("bad/norun.refused"), "milad")
-    assert timed("bad/roomy")[0] == 0, text("bad/roomy.said")
-    assert " 100% " in text("bad/fullrun.df"), text("bad/fullrun.df")
-    assert state("bad/fullrun.state")["ActiveState"] == "active", text("bad/fullrun.state")
+    closed(text("full/norun.refused"), "milad")
+    assert timed("full/roomy")[0] == 0, text("full/roomy.said")
+    assert " 100% " in text("full/fullrun.df"), text("full/fullrun.df")
+    # The service manager can't prepare it, says so, and tries again until it can.
+    failed, found = state("full/fullrun.failed"), state("full/fullrun.state")
+    assert timed("full/fullrun.start")[0] != 0 and failed["ActiveState"] == "activating", failed
+    assert "No space left on device" in text("full/fullrun.words"), text("full/fullrun.words")
+    assert found["ActiveState"] == "active" and int(found["NRestarts"]) >= 1, found
     # Without the service manager the daemon names it itself.
     for name, words in {"full": ("No space left", "df -i"), "unwritable": ("Read-only file system", "milad.socket")}.items():
-        said = text(f"bad/{name}.said")
-        assert text(f"bad/{name}").strip() == "1" and all(word in said for word in ("/run/full/results.sock", *words)), said
+        said = text(f"full/{name}.said")
+        assert text(f"full/{name}").strip() == "1" and all(word in said for word in ("/run/full/results.sock", *words)), said
 
 
 @test
 def a_full_folder_of_an_instance_is_named_with_its_own_journal():
-    assert timed("bad/small")[0] != 0
-    assert "milad@small.socket: Failed to listen on sockets: No space left on device" in text("bad/small.words"), text("bad/small.words")
-    closed(text("bad/small.refused"), "milad@small")
+    assert timed("full/small")[0] != 0
+    assert "milad@small.socket: Failed to listen on sockets: No space left on device" in text("full/small.words"), text("full/small.words")
+    closed(text("full/small.refused"), "milad@small")
 
 
 @test
