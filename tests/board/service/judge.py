@@ -437,10 +437,10 @@ def a_full_run_is_named_and_no_obstacle_once_there_is_room():
     closed(text("full/norun.refused"), "milad")
     assert timed("full/roomy")[0] == 0, text("full/roomy.said")
     assert " 100% " in text("full/fullrun.df"), text("full/fullrun.df")
-    # The service manager can't prepare it, says so, and tries again until it can.
+    # The service manager can't make its user, and tries again until it can.
     failed, found = state("full/fullrun.failed"), state("full/fullrun.state")
     assert timed("full/fullrun.start")[0] != 0 and failed["ActiveState"] == "activating", failed
-    assert "No space left on device" in text("full/fullrun.words"), text("full/fullrun.words")
+    assert "status=217/USER" in text("full/fullrun.words"), text("full/fullrun.words")
     assert found["ActiveState"] == "active" and int(found["NRestarts"]) >= 1, found
     # Without the service manager the daemon names it itself.
     for name, words in {"full": ("No space left", "df -i"), "unwritable": ("Read-only file system", "milad.socket")}.items():
