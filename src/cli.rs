@@ -153,7 +153,7 @@ mod tests {
     fn a_panic_has_the_service_started_again_and_a_refusal_has_not() {
         use crate::{pipeline::capture::Ended, run::verdict};
         assert!(verdict(Ended::Finished).is_ok() && verdict(Ended::Stopped).is_ok());
-        assert_eq!(exit_code(&verdict(Ended::Panicked).unwrap_err()), 1);
+        assert_eq!(exit_code(&verdict(Ended::Failed).unwrap_err()), 1);
         assert_eq!(exit_code(&verdict(Ended::Unusable("no common format".to_owned())).unwrap_err()), 78);
     }
 

@@ -124,7 +124,7 @@ pub fn verdict(ended: Ended) -> anyhow::Result<()> {
     match ended {
         Ended::Finished | Ended::Stopped => Ok(()),
         Ended::Unusable(reason) => Err(Refused(reason).into()),
-        Ended::Panicked => Err(anyhow!("a stage panicked; its message is above")),
+        Ended::Failed => Err(anyhow!("a stage failed; its message is above")),
     }
 }
 

@@ -182,8 +182,8 @@ fn state(device: &Device) -> State {
         usable: Format::of(*format).is_some(),
         modes: menu.sizes(*format).iter().map(|sizes| mode(&menu, *format, sizes)).collect(),
     };
-    // A camera without them gives pictures all the same.
-    let settings = controls::list(device).unwrap_or_default().into_iter().map(|control| {
+    // A camera that can't tell them all gives pictures all the same.
+    let settings = controls::list(device).0.into_iter().map(|control| {
         let controls::Description { name, minimum, maximum, default, .. } = control;
         Setting { name, minimum, maximum, default }
     });

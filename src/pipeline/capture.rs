@@ -42,8 +42,8 @@ pub enum Ended {
     Stopped,
     /// The source can't be used.
     Unusable(String),
-    /// A stage panicked: a fault of the program, which starting it again may heal.
-    Panicked,
+    /// A stage panicked, or can't go on: a fault of the program or of the machine, which starting it again may heal.
+    Failed,
 }
 
 /// One run of the driver's count, from a camera that came up to its loss.

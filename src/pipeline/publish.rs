@@ -2,6 +2,7 @@
 //!
 //! One event loop serves the pipeline and the sockets (docs/adr/0002): nothing here ever waits for a client.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -94,8 +95,8 @@ struct Desk {
 }
 
 impl PublishStage {
-    /// Runs until the networks end.
-    pub fn run(mut self) {
+    /// Runs until the networks end, or clients can't be served any more: an error then, already told, and the daemon is stopped.
+    pub fn run(mut self) -> io::Result<()> {
         let mut desk = Desk {
             digest: Digest::new(&self.spec),
             message: ResultMessage::default(),
@@ -106,12 +107,13 @@ impl PublishStage {
             told_ns: 0,
         };
         self.greet(None);
-        let mut more = false;
+        let (mut more, mut ended) = (false, Ok(()));
         while !self.stop.is_set() {
             // Clients have their turn behind every second result at the latest, however fast those come.
             let timeout = if more { Duration::ZERO } else { TICK };
             if let Err(error) = self.publisher.server.wait(self.event.fd(), self.stop.fd(), Some(timeout)) {
                 log::error!("the results socket can't be waited for: {error}");
+                ended = Err(error);
                 break;
             }
             self.event.clear();
@@ -127,13 +129,18 @@ impl PublishStage {
             self.watch_progress(&mut desk);
             self.tell_account(&mut desk);
         }
-        let reason = if self.stop.is_set() { "the daemon stops" } else { "the source ended" };
+        let reason = match ended {
+            Err(_) => "the daemon can't serve its clients",
+            Ok(()) if self.stop.is_set() => "the daemon stops",
+            Ok(()) => "the source ended",
+        };
         self.stop.set();
         // Goodbye first: a network that is still at work must not keep the clients waiting.
         self.publisher.server.close(reason);
         while self.outcomes.receive().is_some() {
             self.account.dropped(Stage::Publish, Cause::Stopped);
         }
+        ended
     }
 
     fn tell_notices(&mut self, desk: &mut Desk) {

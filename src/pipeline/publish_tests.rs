@@ -62,7 +62,7 @@ struct Rig {
     event: Event,
     account: Arc<Account>,
     stop: Stop,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<std::io::Result<()>>,
 }
 
 impl Rig {
@@ -104,7 +104,7 @@ impl Rig {
 
     fn end(mut self) -> Arc<Account> {
         drop(self.outcomes.take());
-        self.thread.join().unwrap();
+        self.thread.join().unwrap().unwrap();
         self.account
     }
 }

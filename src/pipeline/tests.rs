@@ -378,7 +378,7 @@ fn pipeline(name: &str, slow: Box<dyn Slow>, account: &Arc<Account>, pulses: &Pu
 fn a_panic_ends_all_stages_and_is_no_mistake_of_the_configuration() {
     let (account, stop) = (Arc::new(Account::new(Metrics::new())), Stop::new().unwrap());
     let pipeline = pipeline("panicking", Box::new(PanickingSlow), &account, &Pulses::default(), &stop);
-    assert_eq!(pipeline.wait(&stop), Ended::Panicked);
+    assert_eq!(pipeline.wait(&stop), Ended::Failed);
     assert!(stop.is_set());
 }
 

@@ -62,6 +62,7 @@ const PATIENCE: Duration = Duration::from_millis(600);
 /// The running stages.
 pub struct Pipeline {
     capture: JoinHandle<Ended>,
+    publish: JoinHandle<io::Result<()>>,
     others: Vec<JoinHandle<()>>,
 }
 
@@ -81,18 +82,21 @@ impl Pipeline {
         }
         let mut ended = Ended::Stopped;
         if self.capture.is_finished() {
-            ended = self.capture.join().unwrap_or(Ended::Panicked);
+            ended = self.capture.join().unwrap_or(Ended::Failed);
+        }
+        if self.publish.is_finished() && !matches!(self.publish.join(), Ok(Ok(()))) {
+            ended = Ended::Failed;
         }
         for thread in self.others {
             if thread.is_finished() && thread.join().is_err() {
-                ended = Ended::Panicked;
+                ended = Ended::Failed;
             }
         }
         ended
     }
 
     fn has_ended(&self) -> bool {
-        self.capture.is_finished() && self.others.iter().all(JoinHandle::is_finished)
+        self.capture.is_finished() && self.publish.is_finished() && self.others.iter().all(JoinHandle::is_finished)
     }
 }
 
@@ -175,10 +179,8 @@ pub fn start(parts: Parts, options: Options) -> io::Result<Pipeline> {
     };
 
     let stages = Stages { pulses, stop: stop.clone() };
-    let mut others = vec![
-        stages.spawn(Stage::Publish, publish_cores, move || publish.run())?,
-        stages.spawn(Stage::Prepare, fast_cores.clone(), move || prepare.run())?,
-    ];
+    let publish = stages.spawn(Stage::Publish, publish_cores, move || publish.run())?;
+    let mut others = vec![stages.spawn(Stage::Prepare, fast_cores.clone(), move || prepare.run())?];
     if options.synchronous {
         let stage = SynchronousStage {
             fast,
@@ -212,5 +214,5 @@ pub fn start(parts: Parts, options: Options) -> io::Result<Pipeline> {
         others.push(stages.spawn(Stage::Slow, slow_cores, move || slow.run())?);
     }
     let capture = stages.spawn(Stage::Capture, capture_cores, move || capture.run())?;
-    Ok(Pipeline { capture, others })
+    Ok(Pipeline { capture, publish, others })
 }

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal};
 
 use crate::support::{Daemon, account, bundle, folder, line, line_of, milad};
 
@@ -83,6 +83,21 @@ fn sigterm_ends_it_while_it_waits_for_a_camera() {
     assert!(daemon.get("/healthz", 200).contains("ok"));
     daemon.get("/readyz", 503);
     assert!(daemon.stop().status.success());
+}
+
+/// With a status of 0 the service manager would leave it down. The kernel polls no more descriptors than a process may have open.
+#[test]
+fn a_daemon_that_cannot_serve_its_clients_any_more_ends_with_1() {
+    let daemon = Daemon::start(&["--source", "card:", "--bundle", &plain()]);
+    let mut client = daemon.connect();
+    line_of(&mut client, "result");
+    let few = Rlimit { current: Some(1), maximum: Some(1) };
+    rustix::process::prlimit(Some(daemon.pid()), Resource::Nofile, few).unwrap();
+    assert_eq!(line_of(&mut client, "bye")["reason"], "the daemon can't serve its clients");
+    let ended = daemon.ended();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the results socket can't be waited for"), "{}", ended.stderr);
+    assert_eq!(account(&ended.stderr, "in_flight"), 0, "{}", ended.stderr);
 }
 
 #[test]

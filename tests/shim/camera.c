@@ -364,6 +364,32 @@ static int fail_or(const char *call, int result)
 	return error ? refuse(error) : result;
 }
 
+#define FIRST_CONTROL V4L2_CID_BASE
+
+/* The next one behind the number asked for; none: the driver says so, or fails. */
+static int query_control(struct v4l2_query_ext_ctrl *query)
+{
+	uint32_t last = query->id & V4L2_CTRL_ID_MASK;
+	int next = last < FIRST_CONTROL ? 0 : (int)(last - FIRST_CONTROL) + 1;
+	if (next >= script.control_count)
+		return fail_or("QUERY_EXT_CTRL", refuse(script.control_count ? EINVAL : ENOTTY));
+	memset(query, 0, sizeof *query);
+	query->id = FIRST_CONTROL + next;
+	query->type = V4L2_CTRL_TYPE_INTEGER;
+	strcpy(query->name, script.controls[next].name);
+	query->maximum = 255;
+	query->step = 1;
+	return 0;
+}
+
+static int set_control(const struct v4l2_ext_controls *wanted)
+{
+	for (uint32_t i = 0; i < wanted->count; i++)
+		if (wanted->controls[i].id - FIRST_CONTROL >= (uint32_t)script.control_count)
+			return refuse(EINVAL);
+	return 0;
+}
+
 #define FAIL(call) if (script_fails(&script, call)) return fail_or(call, 0)
 
 int camera_ioctl(unsigned long request, void *argument)
@@ -420,8 +446,9 @@ int camera_ioctl(unsigned long request, void *argument)
 		memset(in_queue, 0, sizeof in_queue);
 		return gone ? refuse(ENODEV) : 0;
 	case VIDIOC_QUERY_EXT_CTRL:
-		FAIL("QUERY_EXT_CTRL");
-		return refuse(ENOTTY);
+		return query_control(argument);
+	case VIDIOC_S_EXT_CTRLS:
+		return set_control(argument);
 	default:
 		return refuse(ENOTTY);
 	}

@@ -71,6 +71,10 @@ static int parse(struct script *s, const char *line)
 		s->frames[s->frame_count++] = load(text);
 		return 1;
 	}
+	if (sscanf(line, "control %31s", text) == 1 && s->control_count < CONTROLS) {
+		strcpy(s->controls[s->control_count++].name, text);
+		return 1;
+	}
 	if (sscanf(line, "fail %15s %d", call, &error) == 2 && s->fail_count < FAILS) {
 		struct fail *fail = &s->fails[s->fail_count++];
 		strcpy(fail->call, call);

@@ -68,6 +68,7 @@ impl Signal {
 mod futex {
     use std::sync::atomic::{AtomicU32, Ordering};
 
+    use rustix::io::Errno;
     use rustix::thread::futex::{Flags, wait, wake};
 
     #[derive(Debug, Default)]
@@ -88,8 +89,12 @@ mod futex {
 
         /// Returns at the latest when the word is another and somebody wakes; also for no reason.
         pub fn sleep_while(&self, value: u32) {
-            // It fails when the word is another already, or a signal came: the caller looks again.
-            let _ = wait(&self.0, Flags::PRIVATE, value, None);
+            match wait(&self.0, Flags::PRIVATE, value, None) {
+                // The word is another already, or a signal came: the caller looks again.
+                Ok(()) | Err(Errno::AGAIN | Errno::INTR) => {}
+                // A sandbox that refuses the call must not make the caller look without a pause.
+                Err(_) => std::thread::sleep(std::time::Duration::from_millis(1)),
+            }
         }
 
         pub fn wake(&self) {

@@ -252,3 +252,32 @@ fn a_lossless_link_delivers_everything_and_both_ends_wake_each_other() {
         sending.join().unwrap();
     });
 }
+
+/// A lossless sender that waits for room learns that the receiver went, whether it slept already or was about to.
+#[test]
+fn a_sender_that_waits_is_woken_when_the_receiver_goes() {
+    explore(|| {
+        let place = Arc::new(Mutex::new(Some(0)));
+        let (room, gone) = (Arc::new(Signal::default()), Arc::new(AtomicBool::new(false)));
+        let (to, free, left) = (place.clone(), room.clone(), gone.clone());
+        let sending = thread::spawn(move || {
+            loop {
+                // As a channel answers: refused when nobody receives any more, else by its place.
+                if left.load(Ordering::Acquire) {
+                    return;
+                }
+                let mut place = to.lock().unwrap();
+                if place.is_none() {
+                    *place = Some(1);
+                }
+                drop(place);
+                free.wait();
+            }
+        });
+        assert_eq!(place.lock().unwrap().take(), Some(0));
+        room.ring();
+        gone.store(true, Ordering::Release);
+        room.close();
+        sending.join().unwrap();
+    });
+}

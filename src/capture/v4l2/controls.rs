@@ -23,8 +23,8 @@ pub struct Description {
     pub default: i64,
 }
 
-/// The device's controls that take a number.
-pub fn list(device: &Device) -> Result<Vec<Description>, SourceError> {
+/// The device's controls that take a number, and the camera's error where it could not tell all of them.
+pub fn list(device: &Device) -> (Vec<Description>, Option<SourceError>) {
     let numbers = [
         sys::v4l2_ctrl_type_V4L2_CTRL_TYPE_INTEGER,
         sys::v4l2_ctrl_type_V4L2_CTRL_TYPE_BOOLEAN,
@@ -35,8 +35,7 @@ pub fn list(device: &Device) -> Result<Vec<Description>, SourceError> {
         sys::v4l2_ctrl_type_V4L2_CTRL_TYPE_INTEGER_MENU,
     ];
     let closed = sys::V4L2_CTRL_FLAG_DISABLED | sys::V4L2_CTRL_FLAG_READ_ONLY;
-    let controls =
-        ioctl::controls(device.fd()).map_err(|error| errors::refused(&device.path, "VIDIOC_QUERY_EXT_CTRL", &error))?;
+    let (controls, failed) = ioctl::controls(device.fd());
     let open = controls.into_iter().filter(|control| numbers.contains(&control.type_) && control.flags & closed == 0);
     let descriptions = open.map(|control| Description {
         id: control.id,
@@ -45,15 +44,21 @@ pub fn list(device: &Device) -> Result<Vec<Description>, SourceError> {
         maximum: control.maximum,
         default: control.default_value,
     });
-    Ok(descriptions.collect())
+    (descriptions.collect(), failed.map(|error| errors::refused(&device.path, "VIDIOC_QUERY_EXT_CTRL", &error)))
 }
 
-/// Sets what the configuration asks for. Unknown names and values out of range are mistakes of the configuration.
+/// Sets what the configuration asks for. Unknown names and values out of range are mistakes of the configuration; a name that is not among those
+/// that a camera told before it failed may be one that it could not tell.
 pub fn set(device: &Device, wanted: &BTreeMap<String, i64>) -> Result<(), SourceError> {
     if wanted.is_empty() {
         return Ok(());
     }
-    let there = list(device)?;
+    let (there, failed) = list(device);
+    if let Some(failed) =
+        failed.filter(|_| wanted.keys().any(|name| !there.iter().any(|control| control.name == *name)))
+    {
+        return Err(failed);
+    }
     for (name, value) in wanted {
         let control = find(&there, name, *value)
             .map_err(|words| SourceError::Unusable(format!("{}: {words}", device.path.display())))?;

@@ -108,10 +108,10 @@ pub fn frame_intervals(fd: RawFd, pixel_format: u32, width: u32, height: u32) ->
     })
 }
 
-/// The device's controls.
-pub fn controls(fd: RawFd) -> io::Result<Vec<sys::v4l2_query_ext_ctrl>> {
+/// The device's controls, and what ended their list before the driver did: some cameras have one that can't be told, and all before it can be set.
+pub fn controls(fd: RawFd) -> (Vec<sys::v4l2_query_ext_ctrl>, Option<io::Error>) {
     let mut id = 0;
-    list(|_| {
+    walk(|_| {
         let mut item = sys::v4l2_query_ext_ctrl { id: id | sys::V4L2_CTRL_FLAG_NEXT_CTRL, ..Plain::zero() };
         // SAFETY: QUERY_EXT_CTRL fills a v4l2_query_ext_ctrl.
         unsafe { call(fd, vidioc::VIDIOC_QUERY_EXT_CTRL, &mut item) }?;
@@ -120,23 +120,30 @@ pub fn controls(fd: RawFd) -> io::Result<Vec<sys::v4l2_query_ext_ctrl>> {
     })
 }
 
-/// A list ends where the driver says that there is no such item (EINVAL), or no such list (ENOTTY). Any other error is the
-/// camera's, which may be gone: what was heard until then says nothing of what it can do.
-fn list<T>(mut get: impl FnMut(u32) -> io::Result<T>) -> io::Result<Vec<T>> {
+/// A list that is whole, or the camera's error, which may be gone: what was heard until then says nothing of what it can do.
+fn list<T>(get: impl FnMut(u32) -> io::Result<T>) -> io::Result<Vec<T>> {
+    match walk(get) {
+        (items, None) => Ok(items),
+        (_, Some(error)) => Err(error),
+    }
+}
+
+/// What can be done without: whatever ends it.
+fn hints<T>(get: impl FnMut(u32) -> io::Result<T>) -> Vec<T> {
+    walk(get).0
+}
+
+/// A list ends where the driver says that there is no such item (EINVAL), or no such list (ENOTTY). Any other error is the camera's.
+fn walk<T>(mut get: impl FnMut(u32) -> io::Result<T>) -> (Vec<T>, Option<io::Error>) {
     let mut items = Vec::new();
     for index in 0..LIST_LIMIT {
         match get(index) {
             Ok(item) => items.push(item),
             Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTTY)) => break,
-            Err(error) => return Err(error),
+            Err(error) => return (items, Some(error)),
         }
     }
-    Ok(items)
-}
-
-/// What can be done without: whatever ends it.
-fn hints<T>(mut get: impl FnMut(u32) -> io::Result<T>) -> Vec<T> {
-    (0..LIST_LIMIT).map_while(|index| get(index).ok()).collect()
+    (items, None)
 }
 
 /// An empty format, to be filled in or read into.
