@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """All of milad against what a user would write instead, in CPU time a frame, from a raw clip to the result.
 
-    benches/whole.py [--milad target/release/milad] [--bundle models/street] [--interval 5] [--size 256x128] [--rounds 9] [--json]
+    benches/whole.py [--milad target/release/milad] [--bundle models/street] [--interval 5] [--size 256x128] [--card YUYV] [--rounds 9] [--json]
 
 - milad: the daemon on the clip, every frame answered, the slow network on every `interval`-th, results with their statistics to a client
   that takes all maps from shared memory. Counted: all threads but the source's, which reads the file.
+  With `--card` its source is the test card instead, in one of the raw formats of cameras, 300 times a second: about as often as it is
+  answered when a keyframe is computed in between.
 - the other: a Python program that runs the same quantised slow network with onnxruntime on every frame, one thread. Its graph takes the uint8
   picture [1, H, W, 3] and gives uint8 classes at the published size, so that nothing is left to Python; depth and normals stay as the network gives
   them. Counted: the call of the session, nothing else. Its pictures have the network's size and are RGB already, for nothing.
@@ -118,11 +120,11 @@ class Theirs:
 class Ours:
     """The daemon, stopped but in its windows."""
 
-    def __init__(self, milad, bundle, clip, interval, folder):
+    def __init__(self, milad, bundle, source, interval, folder):
         self.path = f"{folder}/s"
         config = Path(folder) / "milad.toml"
         config.write_text(f"[keyframe]\ninterval = {interval}\nsynchronous = true\n", encoding="utf-8")
-        command = [milad, "run", "--config", config, "--bundle", bundle, "--source", f"clip:{clip}?rate=max&loop=1", "--socket", self.path, "--metrics", "off"]
+        command = [milad, "run", "--config", config, "--bundle", bundle, "--source", source, "--socket", self.path, "--metrics", "off"]
         start = time.monotonic()
         self.process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.sequence, self.first_ms = 0, None
@@ -191,6 +193,7 @@ def main():
     parser.add_argument("--bundle", type=Path, default=ROOT / "models/street")
     parser.add_argument("--interval", type=int, default=5)
     parser.add_argument("--size", default="256x128", help="of the clip's pictures")
+    parser.add_argument("--card", metavar="FORMAT", help="YUYV, NV12, RGB3, …: the test card in this format, no clip")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=1.0, help="of a window")
     parser.add_argument("--json", action="store_true")
@@ -198,14 +201,18 @@ def main():
     width, height = (int(side) for side in args.size.split("x"))
     manifest = tomllib.loads((args.bundle / "bundle.toml").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
-        write_clip(f"{folder}/clip.y4m", width, height)
+        if args.card:
+            source = f"card:?width={width}&height={height}&format={args.card}&rate=300"
+        else:
+            write_clip(f"{folder}/clip.y4m", width, height)
+            source = f"clip:{folder}/clip.y4m?rate=max&loop=1"
         theirs = Theirs(args.bundle, manifest)
         first = []
         for _ in range(5):
-            started = Ours(args.milad, args.bundle, f"{folder}/clip.y4m", args.interval, folder)
+            started = Ours(args.milad, args.bundle, source, args.interval, folder)
             started.end()
             first.append(started.first_ms)
-        ours = Ours(args.milad, args.bundle, f"{folder}/clip.y4m", args.interval, folder)
+        ours = Ours(args.milad, args.bundle, source, args.interval, folder)
         try:
             rounds = [(ours.window(args.seconds), theirs.window(args.seconds)) for _ in range(args.rounds)]
             resident = ours.resident_mb()
@@ -214,6 +221,7 @@ def main():
     threads = {name: statistics.median(mine.get(name, 0) for mine, _ in rounds) for name in rounds[0][0]}
     report = {
         "bundle": args.bundle.name,
+        "source": args.card or "clip",
         "size": args.size,
         "interval": args.interval,
         "milad_ms": statistics.median(sum(mine.values()) for mine, _ in rounds),
@@ -227,7 +235,7 @@ def main():
     if args.json:
         print(json.dumps(report))
         return
-    print("{bundle}, clip {size}, interval {interval}: milad {milad_ms:.3f} ms of CPU a frame, onnxruntime on every frame {onnxruntime_ms:.3f} ms, ratio {ratio:.3f}".format(**report))
+    print("{bundle}, {source} {size}, interval {interval}: milad {milad_ms:.3f} ms of CPU a frame, onnxruntime on every frame {onnxruntime_ms:.3f} ms, ratio {ratio:.3f}".format(**report))
     print("milad by thread, ms:", ", ".join(f"{name} {ms}" for name, ms in report["threads_ms"].items()))
     print(f"outside of the thread that runs the networks: {report['outside_of_networks']:.1%}")
     print("first result {first_result_ms:.0f} ms after the start; {resident_mb:.1f} MB of memory held".format(**report))
