@@ -128,6 +128,22 @@ fn what_is_also_read_in_float_stays_float_and_is_named() {
 }
 
 #[test]
+fn a_convolution_whose_calibration_is_missing_stays_float_and_is_named() {
+    let mut sketch = Sketch::new(3);
+    sketch.conv("image", "a", 4);
+    let a = sketch.qdq("a", 0.05, 7);
+    sketch.conv(&a, "b", 4);
+    let b = sketch.qdq("b", 0.05, 7);
+    sketch.output(&b);
+    let (grouped, float) = grouped(&sketch);
+    assert_eq!(float, ["a_node: its input `image` is not quantised"]);
+    assert_eq!(kinds(&grouped).iter().filter(|kind| **kind == "Conv").count(), 1);
+    let words: Vec<_> =
+        grouped.regions.iter().flat_map(|region| &region.steps).map(|step| step.operation.word()).collect();
+    assert_eq!(words, ["conv"], "what comes behind is in integers");
+}
+
+#[test]
 fn functions_of_one_number_are_tables_and_nothing_is_nothing() {
     let mut sketch = Sketch::new(3);
     let image = sketch.qdq("image", 0.02, 100);
