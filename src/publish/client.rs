@@ -21,7 +21,7 @@ use super::block::{Block, Kind, TaskMask, Way};
 use super::limits::Limits;
 use super::plane::IMAGE_TASK;
 use super::request;
-use super::shared::{Delivery, Shared};
+use super::shared::{Delivery, Ring, Shared};
 use super::unread::Unread;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -206,10 +206,22 @@ impl Client {
     pub fn kind(&self, shared: Option<Shared<'_>>) -> Kind {
         let way = match (self.subscribed.maps, shared) {
             (MapsMode::Inline, _) => Way::Inline,
-            (MapsMode::Shared, Some(Shared { ring, slot, .. })) if ring.has(self.tasks) => Way::Shared(slot),
+            (MapsMode::Shared, Some(Shared { ring, slot, .. })) if self.finds_all_in(ring) => Way::Shared(slot),
             _ => Way::None,
         };
         (self.tasks, way)
+    }
+
+    /// Whether the newest result is one that it looks for in this ring. Who has memory with lines does so even when a map is missing, which
+    /// the slot's generation tells: some lines there and some by the socket would have no order.
+    fn finds_all_in(&self, ring: &Ring) -> bool {
+        self.tasks != 0 && (ring.has(self.tasks) || self.wants_lines() && self.was_given(ring, true))
+    }
+
+    /// Whether it was given the planes of its tasks, and lines if they are to be there.
+    fn was_given(&self, ring: &Ring, lines: bool) -> bool {
+        let (serial, given, given_lines) = self.ring;
+        serial == ring.serial() && self.tasks & !given == 0 && (given_lines || !lines)
     }
 
     /// Queues a result, whose maps are in the ring's slot where there is one, unless its line is there, too, and read there. Returns
@@ -218,17 +230,14 @@ impl Client {
         let ((_, mut way), mut lost) = (self.kind(shared), 0);
         if let (Way::Shared(_), Some(Shared { ring, line, .. })) = (way, shared) {
             let lines = line && self.wants_lines();
-            let has = |(serial, given, given_lines): (u64, TaskMask, bool), tasks: TaskMask| {
-                serial == ring.serial() && tasks & !given == 0 && (given_lines || !lines)
-            };
-            if !has(self.ring, self.tasks) && !self.lies_unread() {
+            if !self.was_given(ring, lines) && !self.lies_unread() {
                 let (queued, lost_now) = self.offer(Outgoing::Maps(ring.delivery(self.tasks, lines)), now_ns);
                 lost += lost_now;
                 if queued {
                     self.ring = (ring.serial(), self.tasks, lines);
                 }
             }
-            match has(self.ring, self.tasks) {
+            match self.was_given(ring, lines) {
                 true if lines => return lost,
                 true => {}
                 // Without its memory, which comes as soon as it has read the one before, a slot's number is of no use: then there are no maps with this result.

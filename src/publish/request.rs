@@ -26,6 +26,10 @@ pub fn parse(line: &[u8], hello: &Hello) -> Result<Subscribe, String> {
             "\"lines\" in shared memory come with \"maps\" there, and with every result: leave out \"every\"".into()
         );
     }
+    let no_tasks = subscribe.tasks.as_ref().is_some_and(Vec::is_empty);
+    if subscribe.lines == LinesMode::Shared && no_tasks && !subscribe.image {
+        return Err("\"lines\" in shared memory lie beside a map, and \"tasks\":[] has none: name a task, ask for \"image\", or leave out \"lines\"".into());
+    }
     if subscribe.maps == MapsMode::Shared
         && let Some(why) = shared::unavailable()
     {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use milad::publish::Limits;
+use milad::publish::{Limits, Plane, Values};
 use milad_client::*;
 use rustix::event::epoll;
 
@@ -118,6 +118,47 @@ fn there_is_room_for_lines_of_readers_of_more_tasks_that_come_later() {
         assert_eq!(rustix::io::ioctl_fionread(client.stream()).unwrap(), 0, "nothing comes by the socket");
         assert!(next(client).line.len() > 2048);
     }
+}
+
+/// Whether others have memory made for a result, or not.
+#[test]
+fn a_reader_whose_tasks_are_gone_gets_all_results_in_order_beside_one_of_every_second() {
+    let mut rig = Rig::new("no-tasks", Limits::default());
+    let mut gone =
+        client(&mut rig, "{\"subscribe\":{\"tasks\":[\"flow\"],\"maps\":\"shared\",\"lines\":\"shared\"}}\n");
+    let _second = client(&mut rig, "{\"subscribe\":{\"tasks\":[\"depth\"],\"maps\":\"shared\",\"every\":2}}\n");
+    rig.server.hello(hello(&["depth"]));
+    (0..6).for_each(|_| rig.publish());
+    for sequence in 0..6 {
+        let received = next(&mut gone);
+        assert_eq!((result(&received).sequence, result(&received).dropped), (sequence, 0));
+    }
+    assert!(is_empty(&gone));
+}
+
+/// The picture, say, can turn out to be none.
+#[test]
+fn a_result_without_one_of_its_maps_overtakes_no_line() {
+    let mut rig = Rig::new("map-missing", Limits::default());
+    let mut client = client(&mut rig, LINES);
+    let values = || Values::U8(vec![7; 4].into());
+    let mut planes = [0, 1].map(|task| Plane { task, channels: 1, height: 1, width: 4, values: values() });
+    for (sequence, made) in [2, 2, 1, 2].into_iter().enumerate() {
+        rig.server.lend(0, &mut planes);
+        let result = ResultMessage { sequence: sequence as u64, ..rig.result() };
+        rig.server.publish(&result, &mut planes[..made]);
+        if sequence == 0 {
+            assert!(matches!(next(&mut client).message, Message::Maps(_)));
+            next(&mut client);
+        }
+    }
+    for (sequence, there) in [(1, true), (2, false), (3, true)] {
+        let received = next(&mut client);
+        assert_eq!((result(&received).sequence, result(&received).dropped), (sequence, 0));
+        assert!(client.map_of(&received, "depth").unwrap().still_valid());
+        assert_eq!(client.map_of(&received, "flow").unwrap().still_valid(), there);
+    }
+    assert!(is_empty(&client));
 }
 
 #[test]

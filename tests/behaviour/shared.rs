@@ -146,6 +146,17 @@ fn memory_that_can_not_be_had_costs_only_those_who_asked_for_it() {
     }
 }
 
+/// A set of descriptors belongs to each line that brings memory: without any there is no such line.
+#[test]
+fn who_wants_no_map_is_given_no_memory_while_others_are() {
+    let mut rig = Rig::new("no-map", Limits::default());
+    let mut other = client(&mut rig, SHARED);
+    let mut without = client(&mut rig, "{\"subscribe\":{\"maps\":\"shared\",\"tasks\":[]}}\n");
+    rig.publish();
+    assert!(matches!(next(&mut other).message, Message::Maps(_)));
+    assert!(matches!(next(&mut without).message, Message::Result(result) if result.shared.is_none()));
+}
+
 /// The picture, say, can turn out to be none.
 #[test]
 fn a_result_names_no_slot_in_which_a_map_is_missing() {
@@ -269,6 +280,7 @@ fn what_can_not_be_had_is_refused_with_a_reason() {
         ("{\"subscribe\":{\"maps\":\"telepathy\"}}\n", "unknown variant `telepathy`"),
         ("{\"subscribe\":{\"lines\":\"shared\"}}\n", "come with \"maps\" there"),
         ("{\"subscribe\":{\"maps\":\"shared\",\"lines\":\"shared\",\"every\":2}}\n", "leave out \"every\""),
+        ("{\"subscribe\":{\"maps\":\"shared\",\"lines\":\"shared\",\"tasks\":[]}}\n", "name a task"),
     ] {
         peer.write(request);
         rig.serve();
