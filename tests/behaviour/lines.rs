@@ -1,10 +1,15 @@
 //! Results' lines in shared memory: the same as by the socket, in order, each once, and what was overlooked is told.
 
+use std::io::{IoSliceMut, Write};
+use std::mem::MaybeUninit;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use milad::publish::{Limits, Plane, Values};
 use milad_client::*;
+use milad_ring::LinesReader;
 use rustix::event::epoll;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use crate::clients::rig::{Rig, hello};
 use crate::shared::{SHARED, client, next, slot};
@@ -252,6 +257,82 @@ fn lines_of_an_epoch_that_is_over_are_given_no_more() {
     rig.publish();
     assert_eq!(next(&mut client).message, Message::Ok);
     assert!(result(&next(&mut client)).shared.is_none());
+}
+
+/// The bell of a reader that has been given memory, in which nothing lies unread.
+fn bell_of(rig: &mut Rig) -> (UnixStream, LinesReader) {
+    let mut stream = UnixStream::connect(rig.folder.path("s")).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(LINES.as_bytes()).unwrap();
+    rig.serve();
+    rig.publish();
+    let (mut text, mut descriptors) = (String::new(), vec![]);
+    while descriptors.is_empty() {
+        let (mut bytes, mut space) = ([0; 8192], [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))]);
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let slices = &mut [IoSliceMut::new(&mut bytes)];
+        let count = recvmsg(&stream, slices, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap().bytes;
+        assert!(count > 0);
+        text += std::str::from_utf8(&bytes[..count]).unwrap();
+        descriptors.extend(control.drain().flat_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
+            _ => vec![],
+        }));
+    }
+    let Message::Maps(maps) = serde_json::from_str(text.lines().last().unwrap()).unwrap() else { panic!("{text}") };
+    let layout = maps.lines.unwrap().layout(maps.slots).unwrap();
+    (stream, LinesReader::new(descriptors.last().unwrap(), layout).unwrap())
+}
+
+/// In memory, by the socket, for whatever reason: the word that readers wait on is another one afterwards.
+#[test]
+fn the_bell_rings_for_all_that_a_reader_is_sent() {
+    let mut rig = Rig::new("bell", Limits::default());
+    let (mut stream, reader) = bell_of(&mut rig);
+    let mut last = reader.bell();
+    let mut rings = || reader.bell().wrapping_sub(std::mem::replace(&mut last, reader.bell()));
+    rig.publish();
+    assert_ne!(rings(), 0, "a result");
+    let share = (0..300).map(|class| (format!("class{class}"), Share(0.5))).collect();
+    let tasks = Named(vec![("depth".into(), Statistics::Segmentation { share }), ("flow".into(), Statistics::Raw {})]);
+    rig.publish_result(&ResultMessage { sequence: 2, tasks, ..rig.result() }, 8);
+    assert_ne!(rings(), 0, "one by the socket");
+    rig.server.announce(&Message::Ok);
+    assert_ne!(rings(), 0, "a notice");
+    stream.write_all(b"?\n").unwrap();
+    rig.serve();
+    assert_ne!(rings(), 0, "an answer");
+    rig.serve();
+    assert_eq!(rings(), 0);
+    rig.server.close("enough");
+    assert!(rings() >= 2, "with the goodbye, and when nothing more comes");
+}
+
+/// Who is woken first may take the processor that others wait for.
+#[test]
+fn the_bell_rings_before_any_line_is_sent() {
+    let mut rig = Rig::new("bell-first", Limits::default());
+    let mut plain = rig.connect();
+    let _others = [(); 8].map(|()| rig.connect());
+    let (_stream, reader) = bell_of(&mut rig);
+    plain.result();
+    let start = reader.bell();
+    let (told, heard) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let (reader, plain) = (&reader, &mut plain);
+        scope.spawn(move || {
+            // Whatever the processors do meanwhile: there is no result that comes before its bell.
+            for round in 1..=300 {
+                plain.result();
+                told.send(reader.bell() - start >= round).unwrap();
+            }
+        });
+        for round in 1..=300 {
+            rig.publish();
+            rig.serve();
+            assert!(heard.recv().unwrap(), "result {round} came before its bell");
+        }
+    });
 }
 
 /// In a daemon that runs: a reader sleeps until it is rung for, also for the goodbye.
