@@ -218,6 +218,27 @@ fn another_request_ends_the_lines_and_memory_begins_them_again() {
     assert_eq!((result(&received).sequence, result(&received).dropped), (4, 0));
 }
 
+/// As after one: what lies there unread is neither lost nor given twice.
+#[test]
+fn two_requests_in_a_row_pass_by_no_line() {
+    let mut rig = Rig::new("lines-twice", Limits::default());
+    let mut client = client(&mut rig, LINES);
+    rig.publish();
+    assert!(matches!(next(&mut client).message, Message::Maps(_)));
+    assert_eq!(result(&next(&mut client)).sequence, 0);
+    rig.publish();
+    let lines = Subscribe { maps: MapsMode::Shared, lines: LinesMode::Shared, ..Subscribe::default() };
+    (0..2).for_each(|_| client.subscribe(&lines).unwrap());
+    rig.serve();
+    assert_eq!([(); 2].map(|()| next(&mut client).message), [Message::Ok, Message::Ok]);
+    rig.publish();
+    assert!(matches!(next(&mut client).message, Message::Maps(maps) if maps.lines.is_some()));
+    for sequence in 1..3 {
+        let received = next(&mut client);
+        assert_eq!((result(&received).sequence, result(&received).dropped), (sequence, 0));
+    }
+}
+
 /// What was written before the end is given before it.
 #[test]
 fn lines_that_lie_there_are_given_before_the_goodbye() {

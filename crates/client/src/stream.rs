@@ -223,8 +223,8 @@ impl Client {
             // Lines of another epoch come in other memory. What was not read of the last one's is too late, and counted as missed.
             Message::Camera(camera) if camera.state == CameraState::Up => self.leave_lines(),
             Message::Model(_) => self.leave_lines(),
-            // Another request may want none; where it does, memory comes anew.
-            Message::Ok => self.before = self.lines.take(),
+            // Another request may want none; where it does, memory comes anew, and once for several requests.
+            Message::Ok => self.leave_lines(),
             Message::Bye { .. } => self.end_lines()?,
             Message::Result(result) => {
                 if self.lines.is_none() {
