@@ -8,7 +8,7 @@ use milad::model::{Class, DepthEncoding, InputSpec, Prediction, Spec, TaskKind, 
 use milad::publish::{Digest, Limits, Server, greeting, socket};
 use milad::stop::Stop;
 use milad::telemetry::{Cause, Metrics, Stage};
-use milad_client::{Keyframe, ResultMessage};
+use milad_client::{Client, Keyframe, LinesMode, MapsMode, ResultMessage, Subscribe};
 use milad_kernels::pixel::Resize;
 use tract_onnx::prelude::{IntoTValue, Tensor};
 
@@ -52,6 +52,14 @@ fn reader(path: &std::path::Path, request: &str) {
     });
 }
 
+/// Takes the memory that it is given, and waits there for lines.
+fn lines_reader(path: &std::path::Path) {
+    let mut client = Client::connect(path).unwrap();
+    let (maps, lines) = (MapsMode::Shared, LinesMode::Shared);
+    client.subscribe(&Subscribe { maps, lines, ..Subscribe::default() }).unwrap();
+    std::thread::spawn(move || client.for_each(drop));
+}
+
 #[test]
 fn publishing_to_quick_slow_and_deaf_clients_allocates_nothing_per_frame() {
     let path = std::env::temp_dir().join(format!("milad-test-{}-allocations", std::process::id()));
@@ -63,6 +71,7 @@ fn publishing_to_quick_slow_and_deaf_clients_allocates_nothing_per_frame() {
     reader(&path, "{\"subscribe\":{\"maps\":\"inline\"}}\n");
     reader(&path, "{\"subscribe\":{\"maps\":\"inline\",\"tasks\":[\"depth\",\"seg\"],\"every\":3}}\n");
     reader(&path, "{\"subscribe\":{\"maps\":\"shared\",\"image\":true}}\n");
+    lines_reader(&path);
     let mut deaf = UnixStream::connect(&path).unwrap();
     deaf.write_all(b"{\"subscribe\":{\"maps\":\"inline\"}}\n").unwrap();
 
@@ -94,7 +103,9 @@ fn publishing_to_quick_slow_and_deaf_clients_allocates_nothing_per_frame() {
     settles(by_this_thread, window);
     let mut text = String::new();
     metrics.render(&mut text);
-    assert!(text.contains("milad_clients 5\n"), "{text}");
+    assert!(text.contains("milad_clients 6\n"), "{text}");
     let lost = text.lines().find_map(|line| line.strip_prefix("milad_client_messages_lost_total ")).unwrap();
     assert!(lost.parse::<u64>().unwrap() > 0, "the deaf client lost nothing: the test is too short");
+    let memory = std::fs::read_to_string("/proc/self/maps").unwrap();
+    assert!(memory.contains("memfd:milad-lines"), "no line was written to memory");
 }
