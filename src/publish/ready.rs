@@ -20,13 +20,17 @@ pub const LISTENER: u64 = u64::MAX;
 #[derive(Debug)]
 pub struct Ready {
     set: OwnedFd,
+    /// Whether newcomers are told of.
     listens: bool,
 }
 
 impl Ready {
-    /// Nothing is in it.
-    pub fn new() -> io::Result<Ready> {
-        Ok(Ready { set: epoll::create(CreateFlags::CLOEXEC)?, listens: false })
+    /// Only the listener is in it, of which nothing is told yet. It stays: what is added needs memory, and newcomers are told of no
+    /// more just when that is short.
+    pub fn new(listener: impl AsFd) -> io::Result<Ready> {
+        let ready = Ready { set: epoll::create(CreateFlags::CLOEXEC)?, listens: false };
+        ready.add(listener, LISTENER, EventFlags::empty())?;
+        Ok(ready)
     }
 
     /// Readable while [`Ready::each`] has something to tell.
@@ -34,14 +38,12 @@ impl Ready {
         self.set.as_fd()
     }
 
-    /// Whether newcomers are told of, always by the same listener.
+    /// Whether newcomers are told of from now on, by the same listener.
     pub fn listen(&mut self, listener: impl AsFd, wanted: bool) -> io::Result<()> {
-        match (self.listens, wanted) {
-            (false, true) => self.add(listener, LISTENER, EventFlags::IN)?,
-            (true, false) => epoll::delete(&self.set, listener)?,
-            _ => {}
+        if self.listens != wanted {
+            self.change(listener, LISTENER, if wanted { EventFlags::IN } else { EventFlags::empty() })?;
+            self.listens = wanted;
         }
-        self.listens = wanted;
         Ok(())
     }
 
@@ -50,7 +52,7 @@ impl Ready {
         Ok(epoll::add(&self.set, socket, EventData::new_u64(number), flags)?)
     }
 
-    /// The same with other flags.
+    /// The same with other flags; needs no memory.
     pub fn change(&self, socket: impl AsFd, number: u64, flags: EventFlags) -> io::Result<()> {
         Ok(epoll::modify(&self.set, socket, EventData::new_u64(number), flags)?)
     }
@@ -72,6 +74,7 @@ impl Ready {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::os::fd::AsRawFd;
     use std::os::unix::net::{UnixListener, UnixStream};
 
     use super::*;
@@ -82,9 +85,18 @@ mod tests {
         found
     }
 
+    fn listener(name: &str) -> (UnixListener, UnixStream) {
+        let path = std::env::temp_dir().join(format!("milad-ready-{}-{name}", std::process::id()));
+        let listener = UnixListener::bind(&path).unwrap();
+        let newcomer = UnixStream::connect(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        (listener, newcomer)
+    }
+
     #[test]
     fn what_is_asked_for_is_told_and_closed_sockets_are_not() {
-        let ready = Ready::new().unwrap();
+        let (listener, _newcomer) = listener("sockets");
+        let ready = Ready::new(&listener).unwrap();
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         ready.add(&ours, 7, EventFlags::IN).unwrap();
         assert_eq!(found(&ready), []);
@@ -100,16 +112,16 @@ mod tests {
         assert_eq!(found(&ready), []);
     }
 
+    /// In the set, or it would have to be added again, which fails where memory is short.
     #[test]
-    fn newcomers_are_told_of_while_they_are_wanted() {
-        let folder = std::env::temp_dir().join(format!("milad-ready-{}", std::process::id()));
-        let listener = UnixListener::bind(&folder).unwrap();
-        let mut ready = Ready::new().unwrap();
-        let _newcomer = UnixStream::connect(&folder).unwrap();
-        std::fs::remove_file(folder).unwrap();
-        for wanted in [true, true, false, false, true] {
+    fn newcomers_are_told_of_while_they_are_wanted_and_the_listener_stays() {
+        let (listener, _newcomer) = listener("newcomers");
+        let mut ready = Ready::new(&listener).unwrap();
+        for wanted in [false, true, true, false, false, true] {
             ready.listen(&listener, wanted).unwrap();
             assert_eq!(found(&ready).len(), usize::from(wanted));
+            let set = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", ready.set.as_raw_fd())).unwrap();
+            assert_eq!(set.lines().filter(|line| line.starts_with("tfd:")).count(), 1, "{set}");
         }
     }
 }

@@ -95,8 +95,8 @@ impl Server {
         let limits =
             Limits { clients: limits.clients.min(Limits::MAX_CLIENTS), waiting: limits.waiting.max(1), ..limits };
         Ok(Server {
+            ready: Ready::new(&listener)?,
             listener,
-            ready: Ready::new()?,
             limits,
             clock: Box::new(clock::monotonic_ns),
             metrics: Metrics::new(),
@@ -307,12 +307,10 @@ impl Server {
         let timeout = left.map(|left| Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos() as _ });
 
         self.ready.listen(&self.listener, listening)?;
-        for client in &mut self.clients {
-            let interest = interest(client, now);
-            if client.watched != interest {
-                self.ready.change(client.fd(), client.number, interest)?;
-                client.watched = interest;
-            }
+        let before = self.clients.len();
+        self.clients.retain_mut(|client| watch(client, &self.ready, now));
+        if self.clients.len() != before {
+            self.metrics.clients(self.clients.len());
         }
         let mut fds = [wake, stop, self.ready.fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
         match rest_during(left, || poll(&mut fds, timeout.as_ref())) {
@@ -435,10 +433,19 @@ impl Server {
     }
 }
 
-fn interest(client: &Client, now: u64) -> EventFlags {
+/// Has its socket waited for as it is now. Returns whether it stays: what can't be waited for is that client's end, and no other's.
+fn watch(client: &mut Client, ready: &Ready, now: u64) -> bool {
     let input = if client.reads(now) { EventFlags::IN } else { EventFlags::empty() };
     let output = if client.has_output() { EventFlags::OUT } else { EventFlags::empty() };
-    input | output
+    if client.watched == input | output {
+        return true;
+    }
+    client.watched = input | output;
+    let changed = ready.change(client.fd(), client.number, client.watched);
+    if let Err(error) = &changed {
+        log::warn!("client {} can't be waited for: {error}", client.name);
+    }
+    changed.is_ok()
 }
 
 /// One client's turn. Returns whether it stays.
@@ -477,3 +484,7 @@ fn serve(client: &mut Client, events: EventFlags, hello: &Hello, now: u64, metri
     }
     !client.can_send() || client.send(now).is_ok()
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;
