@@ -13,7 +13,7 @@
 //! | `allowance` | how often it may ask |
 //! | [`block`] | one result, encoded once for all clients |
 //! | [`digest`] | predictions → maps and statistics |
-//! | `quantiles` | depths of given ranks |
+//! | [`plane`] | one map: its numbers, and where they are made |
 //! | [`shared`] | maps in shared memory |
 //! | [`picture`] | the picture that the networks saw |
 //! | [`greeting`] | the hello line |
