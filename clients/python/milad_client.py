@@ -567,7 +567,8 @@ def connect(socket_path: Union[str, Path, None] = None, *, tasks: Optional[Seque
     tasks: whose statistics and maps are wanted; None: all.
     maps: "none", "inline" (each result brings a copy) or "shared" (views of the daemon's memory).
     lines: "shared" with shared maps: results' lines come in shared memory, too, and the daemon wakes all such programs at once; cheapest
-        for it where several read. Not together with `every`; where it can't be had, they come by the socket.
+        for it where several read. Not together with `every`, nor without any map (`tasks=[]` and no image); where it can't be had, they come by the
+        socket.
     image: whether the picture that the networks saw comes along with the maps.
     every: every n-th result.
     max_age: seconds; results captured longer ago are passed over. None: none is.
