@@ -124,6 +124,7 @@ struct Bench {
     account: Arc<Account>,
     stop: Stop,
     threads: Vec<JoinHandle<()>>,
+    epoch: u64,
 }
 
 impl Bench {
@@ -158,7 +159,7 @@ impl Bench {
             stop: stop.clone(),
         };
         let threads = vec![std::thread::spawn(|| fast.run()), std::thread::spawn(|| slow.run())];
-        Bench { images: Some(image_sender), outcomes, verdicts, resets, busy, account, stop, threads }
+        Bench { images: Some(image_sender), outcomes, verdicts, resets, busy, account, stop, threads, epoch: 0 }
     }
 
     fn synchronous(interval: u32) -> Bench {
@@ -180,7 +181,7 @@ impl Bench {
         };
         let threads = vec![std::thread::spawn(|| stage.run())];
         let busy = Arc::new(AtomicBool::new(false));
-        Bench { images: Some(image_sender), outcomes, verdicts, resets, busy, account, stop, threads }
+        Bench { images: Some(image_sender), outcomes, verdicts, resets, busy, account, stop, threads, epoch: 0 }
     }
 
     /// Sends a frame and waits for its answer: what was predicted, and with which keyframe.
@@ -192,12 +193,35 @@ impl Bench {
     }
 
     fn send(&mut self, prepared: Prepared) {
+        self.epoch = prepared.meta.epoch;
         self.account.captured(0);
         assert!(matches!(self.images.as_mut().unwrap().send(prepared), Sent::Delivered));
     }
 
+    /// Waits until the fast stage has come to the end of its last frame, nomination or none: a frame behind it fails, and that is counted.
+    fn settle(&mut self) {
+        let failed = |account: &Account| -> u64 {
+            account
+                .summary()
+                .dropped
+                .iter()
+                .filter(|(_, cause, _)| *cause == Cause::Failed)
+                .map(|(_, _, count)| count)
+                .sum()
+        };
+        let before = failed(&self.account);
+        let mut broken = prepared(0, self.epoch);
+        broken.meta.captured_ns = BROKEN;
+        self.send(broken);
+        while failed(&self.account) == before {
+            std::thread::yield_now();
+        }
+    }
+
     /// Lets the slow network finish its keyframe, well or badly, and waits until it is idle.
-    fn finish_keyframe(&self, success: bool) {
+    fn finish_keyframe(&mut self, success: bool) {
+        // Else a frame that was answered could be nominated as soon as this keyframe is done.
+        self.settle();
         self.verdicts.send(success).unwrap();
         while self.busy.load(std::sync::atomic::Ordering::Acquire) {
             std::thread::yield_now();
