@@ -345,6 +345,9 @@ def readers(options, role="reader"):
     what = "shared maps" if role == "reader" else "shared maps and the picture"
     daemon, samples, read = Daemon(options.milad, options.bundle), [], []
     crowd = [Actor(role, daemon.socket, GOOD + BAD) for _ in range(8)]
+    sleepless = [Actor("awake", daemon.socket, [core], idle=True) for core in sorted({*GOOD, *BAD})] if options.awake else []
+    for actor in sleepless:
+        actor.say("join")
     join(crowd)
     leave(crowd)
     for order in turns(options.pairs):
@@ -366,6 +369,8 @@ def readers(options, role="reader"):
     usable(samples, options.pairs, options)
     for actor in crowd:
         actor.end()
+    for actor in sleepless:
+        actor.process.kill()
     daemon.end()
     print(f"each of the eight read {min(read)} to {max(read)} of a window's {options.frames} frames")
     say(f"eight readers of {what}, CPU a frame", [tuple(sum(side.values()) for side in pair) for pair in samples], "ms", 1.03)
@@ -483,6 +488,8 @@ def main():
                         help="of one core, by processes that are no part of this: a window in which they took more does not count")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--lines", choices=["shared", "socket"], default="shared", help="how well-behaved clients get results' lines")
+    parser.add_argument("--awake", action="store_true",
+                        help="readers' cores never sleep, with readers and without: a virtual machine's sleeping core costs whoever wakes it up, other machines' don't")
     parser.add_argument("--role", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role:

@@ -145,19 +145,22 @@ def test_64_clients_are_served_and_the_65th_is_told(daemon):
 
 
 def test_ten_thousand_connects_in_a_row_cost_nothing_that_stays(daemon):
+    counted = daemon.metric("milad_client_connections_total")
     # What is allocated once is allocated by now.
     for _ in range(200):
         daemon.connect().close()
+    # Some may wait to be accepted while nobody is there: the count tells when all of them were.
+    daemon.settle("milad_client_connections_total", counted + 200)
     daemon.settle("milad_clients", 0)
-    before, counted = daemon.costs(), daemon.metric("milad_client_connections_total")
+    before = daemon.costs()
     for number in range(10_000):
         with daemon.connect() as peer:
             if number % 3 == 1:
                 peer.send(b"\0" * 100)
             elif number % 3 == 2:
                 peer.send(b'{"subscribe":{"maps":"shared","image":true}}\n')
+    daemon.settle("milad_client_connections_total", counted + 10_200)
     daemon.settle("milad_clients", 0)
-    assert daemon.metric("milad_client_connections_total") == counted + 10_000
     after = daemon.costs()
     assert after["open_fds"] == before["open_fds"]
     assert after["resident_memory_bytes"] < before["resident_memory_bytes"] + GROWTH, (before, after)
