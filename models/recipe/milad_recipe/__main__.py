@@ -1,5 +1,5 @@
-"""`python -m milad_recipe train …` trains networks and writes a bundle; `evaluate …` judges one; `results …` writes RESULTS.md;
-`tiny …` writes the tests' bundles, or checks them."""
+"""`python -m milad_recipe train …` trains networks and writes a bundle; `adopt …` takes a bundle's networks to train on from; `evaluate …` judges
+one; `results …` writes RESULTS.md; `tiny …` writes the tests' bundles, or checks them."""
 
 import argparse
 import filecmp
@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import evaluate_command, train
+from . import adopt_command, evaluate_command, train
 from .config import RecipeError
 from .results import command as results
 
@@ -18,7 +18,7 @@ def main() -> int:
     tiny = commands.add_parser("tiny", help="write the tiny untrained bundles that the tests use")
     tiny.add_argument("--out", type=Path, required=True, help="folder of the bundles")
     tiny.add_argument("--check", action="store_true", help="write nothing; fail where a file differs from what would be written")
-    others = {"train": train, "evaluate": evaluate_command, "results": results}
+    others = {"train": train, "adopt": adopt_command, "evaluate": evaluate_command, "results": results}
     for other in others.values():
         other.add_command(commands)
     arguments = parser.parse_args()
