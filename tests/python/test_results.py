@@ -1,5 +1,7 @@
 """RESULTS.md: what is in it, that it is the same from the same rows, that measuring goes on where it was, and that nothing is made up."""
 
+import argparse
+import dataclasses
 import json
 import shutil
 
@@ -230,6 +232,26 @@ def test_the_command_writes_what_is_there(plan, counted, tmp_path):
     text = (out / "RESULTS.md").read_text()
     assert "| **MILA as shipped** | 80.0 | 0.105 | 14.35 |" in text and "flow warping in ILA's place (not measured)" in text
     assert sorted(path.name for path in out.iterdir()) == ["RESULTS.md"]
+
+
+def test_one_world_is_written_anew_and_the_others_stay(plan, counted, tmp_path):
+    work, out = tmp_path / "work", tmp_path / "out"
+    other = dataclasses.replace(plan, worlds=(dataclasses.replace(plan.worlds[0], name="garden"),))
+    command.write(dataclasses.replace(plan, worlds=(*plan.worlds, *other.worlds)), work, out)
+    before = (out / "RESULTS.md").read_text()
+    assert before.count("(not measured)") > 10 and "\n## garden\n" in before
+    command.write(other, work, out, keep=True)
+    assert (out / "RESULTS.md").read_text() == before, "the same figures, the same bytes"
+    for row in plans.all_rows(plan):
+        if rows.there(row):
+            rows.measure(plan, row, work)
+    command.write(plan, work, out, keep=True)
+    introduction, street, garden = (out / "RESULTS.md").read_text().split("\n## ")
+    assert street.startswith("street\n") and "| **MILA as shipped** | 80.0 | 0.105 | 14.35 |" in street
+    assert [introduction, garden] == [before.split("\n## ")[i] for i in (0, 2)]
+    arguments = argparse.Namespace(plan=tmp_path / "plan.toml", work=work, out=out, world=["meadow"])
+    with pytest.raises(RecipeError, match="--world: expected worlds of .*, found meadow; name some of street"):
+        command.run(arguments)
 
 
 def test_plots_are_the_same_bytes_every_time(plan, tmp_path):

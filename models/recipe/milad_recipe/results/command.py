@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 
 from .. import scenes
@@ -18,6 +19,7 @@ def add_command(commands) -> None:
     command.add_argument("--work", type=Path, required=True, help="folder of baselines, rendered clips and measured rows")
     command.add_argument("--out", type=Path, required=True, help="folder of RESULTS.md and results/*.png, such as models")
     command.add_argument("--jobs", type=int, default=1, help="rows at the same time (default 1)")
+    command.add_argument("--world", action="append", default=[], help="this world of the plan alone: what RESULTS.md says of the others stays (may be given again)")
     command.add_argument("--only-write", action="store_true", help="measure nothing, write what is there")
     command.add_argument("--cards", action="store_true", help="also put the figures into the CARD.md of each shipped bundle")
     command.add_argument("--no-pictures", action="store_true", help="leave plots and strips as they are")
@@ -26,11 +28,15 @@ def add_command(commands) -> None:
 def run(arguments) -> int:
     """Runs what the command line asks for."""
     plan = plans.load(arguments.plan, arguments.work)
+    if unknown := set(arguments.world) - {world.name for world in plan.worlds}:
+        raise RecipeError(f"--world: expected worlds of {arguments.plan}, found {', '.join(sorted(unknown))}; name some of {', '.join(world.name for world in plan.worlds)}")
+    if arguments.world:
+        plan = replace(plan, worlds=tuple(world for world in plan.worlds if world.name in arguments.world))
     if not arguments.only_write:
         measure(plan, arguments.work, arguments.jobs)
     if not arguments.no_pictures:
         pictures(plan, arguments.work, arguments.out)
-    write(plan, arguments.work, arguments.out)
+    write(plan, arguments.work, arguments.out, keep=bool(arguments.world))
     if arguments.cards:
         for world in plan.worlds:
             card.write(plan, world, lambda row: rows.kept(plan, row, arguments.work) if rows.there(row) else None)
@@ -77,8 +83,8 @@ def pictures(plan: Plan, work: Path, out: Path) -> None:
             strips.strip(world.bundle, first, folder / f"{world.name}-strip.png")
 
 
-def write(plan: Plan, work: Path, out: Path) -> None:
-    """RESULTS.md, whole or not at all."""
+def write(plan: Plan, work: Path, out: Path, keep: bool = False) -> None:
+    """RESULTS.md, whole or not at all; `keep`: with what it says already of worlds that the plan lacks."""
     measured = {(row.world, row.key): rows.kept(plan, row, work) if rows.there(row) else None for row in plans.all_rows(plan)}
 
     def drawn(name: str) -> str | None:
@@ -86,6 +92,8 @@ def write(plan: Plan, work: Path, out: Path) -> None:
 
     text = document.text(plan, lambda row: measured.get((row.world, row.key)), lambda row: rows.states(row, work), drawn)
     out.mkdir(parents=True, exist_ok=True)
+    if keep and (out / "RESULTS.md").is_file():
+        text = document.in_place((out / "RESULTS.md").read_text(encoding="utf-8"), text)
     unfinished = out / "RESULTS.md.unfinished"
     unfinished.write_text(text, encoding="utf-8")
     os.replace(unfinished, out / "RESULTS.md")

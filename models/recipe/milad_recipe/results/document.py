@@ -47,6 +47,18 @@ def text(plan: Plan, find: Find, states: Callable, pictures: Callable[[str], Pat
     return "\n".join(parts)
 
 
+def in_place(there: str, text: str) -> str:
+    """`there`, an earlier document, with the worlds of `text` in place of its own; worlds that it lacked come last."""
+    (introduction, old), (_, new) = _parted(there), _parted(text)
+    return introduction + "".join((old | new).values())
+
+
+def _parted(text: str) -> tuple[str, dict[str, str]]:
+    """What comes before the worlds, and each by name."""
+    introduction, *parts = text.split("\n## ")
+    return introduction, {part.partition("\n")[0]: f"\n## {part}".rstrip("\n") + "\n" for part in parts}
+
+
 def _world(plan: Plan, world: World, find: Find, states: Callable, pictures: Callable) -> list[str]:
     parts = [f"## {world.name}\n"]
     parts += aims.section(plan, world, find)
