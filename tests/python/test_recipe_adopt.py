@@ -1,20 +1,25 @@
 """Networks taken back out of a bundle: they compute what its files compute, in training too, and other files are refused."""
 
+import shutil
+
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 
-from milad_recipe import adopt, blocks, checkpoint, config, export, quantise, stage_fast, stage_slow
+from milad_recipe import adopt, blocks, checkpoint, config, export, quantise, stage_export, stage_fast, stage_quantise_fast, stage_slow
 from milad_recipe.config import RecipeError
+from milad_recipe.results import aims
+from milad_recipe.results.plan import World
 from milad_recipe.slow import coordinates
 from test_recipe_train import ONE, RECIPE, fabricate
 
 
-@pytest.fixture
-def prepared(tmp_path):
-    """The smoke configuration with clips, and a bundle of networks whose batch normalisation is not neutral: float and int8."""
-    fabricate(tmp_path / "data" / "street", [*range(6), 1_000_000, 1_000_001])
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The smoke configuration, clips, and a bundle of networks whose batch normalisation is not neutral: float and int8."""
+    place = tmp_path_factory.mktemp("made")
+    fabricate(place / "data" / "street", [*range(6), 1_000_000, 1_000_001])
     chosen = config.load(RECIPE / "smoke.toml", [*ONE, "fast.adversary.weight=0"])
     torch.manual_seed(5)
     networks = {"slow": stage_slow.network(chosen), "fast": stage_fast.network(chosen)}
@@ -29,17 +34,26 @@ def prepared(tmp_path):
                     module.weight.uniform_(0.5, 1.5)
                     module.bias.normal_(std=0.3)
         blocks.fold(network.eval())
-    image = {"image": torch.randn(1, 3, 64, 128)}
-    memory = networks["fast"].memory_inputs()
+    image, memory = {"image": torch.randn(1, 3, 64, 128)}, networks["fast"].memory_inputs()
     memory["value.shared"] = torch.cat([torch.randn(1, 32, 8, 16), coordinates(8, 16)], 1)  # places are part of what a keyframe leaves
     inputs = {"slow": image, "fast": image | memory}
     for kind in ("float", "int8"):
-        (tmp_path / kind).mkdir()
-        for name, network in networks.items():
-            model = export.export(network, inputs[name], name)
-            if kind == "int8":
-                model = quantise.quantise(model, [{key: value.numpy() for key, value in inputs[name].items()}], name)
-            (tmp_path / kind / f"{name}.onnx").write_bytes(model)
+        (place / kind).mkdir()
+    for name, network in networks.items():
+        model = export.export(network, inputs[name], name)
+        (place / "float" / f"{name}.onnx").write_bytes(model)
+        samples = [{key: value.numpy() for key, value in inputs[name].items()}]
+        (place / "int8" / f"{name}.onnx").write_bytes(quantise.quantise(model, samples, name))
+    return chosen, place, inputs
+
+
+@pytest.fixture
+def prepared(made, tmp_path):
+    """The same in a folder of the test's own."""
+    chosen, place, inputs = made
+    for kind in ("float", "int8"):
+        shutil.copytree(place / kind, tmp_path / kind)
+    (tmp_path / "data").symlink_to(place / "data")
     return chosen, tmp_path, inputs
 
 
@@ -59,7 +73,8 @@ def test_adopted_networks_compute_what_the_files_do(prepared):
     for name, wanted in ran(place / "float" / "fast.onnx", inputs["fast"]).items():
         np.testing.assert_allclose(fast(inputs["fast"])[name].numpy(), wanted, atol=1e-3 * max(1.0, np.abs(wanted).max()))
     assert checkpoint.start(stage_slow.folder(place) / "checkpoint.pt")["samples"] == 480
-    assert (stage_slow.folder(place) / "slow-float.onnx").read_bytes() == (place / "float" / "slow.onnx").read_bytes()
+    assert aims.samples_seen(World("street", place / "float", trained=place), "slow") == 480
+    assert not (stage_slow.folder(place) / "slow-int8.onnx").exists()
 
 
 def test_weights_of_integers_are_within_half_a_step(prepared):
@@ -89,13 +104,16 @@ def test_batch_normalisation_comes_back_as_what_changes_nothing(prepared):
 def test_training_goes_on_from_what_was_adopted(prepared):
     chosen, place, _ = prepared
     adopt.adopt(chosen, place / "int8", place, (480, 640))
-    assert (stage_slow.folder(place) / "slow-int8.onnx").is_file()
+    assert (stage_slow.folder(place) / "slow-int8.onnx").read_bytes() == (place / "int8" / "slow.onnx").read_bytes()
     further = config.load(RECIPE / "smoke.toml", [*ONE, f"fast.training.start={place / 'fast' / 'checkpoint.pt'}"])
     (place / "further").mkdir()
     (place / "further" / "data").symlink_to(place / "data")
     (place / "further" / "slow").symlink_to(place / "slow")
     stage_fast.run(further, place / "further")
     assert checkpoint.start(stage_fast.folder(place / "further") / "checkpoint.pt")["samples"] == 640 + 16
+    stage_quantise_fast.run(further, place / "further")
+    stage_export.run(further, place / "further")
+    assert sorted(path.name for path in (place / "further" / "bundle-float").iterdir()) == ["CARD.md", "bundle.toml", "fast.onnx", "slow.onnx"]
 
 
 def test_what_does_not_fit_is_refused(prepared):

@@ -14,17 +14,18 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from . import checkpoint, stage_data, stage_fast, stage_slow
+from . import checkpoint, export, stage_data, stage_fast, stage_slow
 from .blocks import ConvBn, fold
 from .config import Config, RecipeError
 from .data import Reader, pairs, single_frames
+from .progress import Log
 
 PICTURES = 64
 """That batch normalisation's statistics are of."""
 
 
 def adopt(config: Config, bundle: Path, work: Path, samples: tuple[int, int] = (0, 0)) -> None:
-    """Writes the stages' checkpoints and the slow network's file. The fast network's checkpoint is one to start from (`fast.training.start`)."""
+    """Writes the stages' checkpoints and the slow network's files: the given one, and one in float of the same weights. The fast network's checkpoint is one to start from (`fast.training.start`)."""
     for stage in (stage_slow, stage_fast):
         if (stage.folder(work) / "checkpoint.pt").exists():
             raise RecipeError(f"{stage.folder(work)}: expected no training there yet, found a checkpoint; choose another --work")
@@ -40,9 +41,11 @@ def adopt(config: Config, bundle: Path, work: Path, samples: tuple[int, int] = (
     nothing = torch.zeros(len(batch.age), dtype=torch.bool)
     settle(*fast, lambda: stage_fast.forward(config, fast[0], teacher, batch, nothing, None, 0.0, torch.device("cpu")))
 
-    file = (bundle / "slow.onnx").read_bytes()
-    kind = "int8" if b"DequantizeLinear" in file else "float"
-    checkpoint.write(stage_slow.folder(work) / f"slow-{kind}.onnx", lambda partial: partial.write_bytes(file))
+    given = (bundle / "slow.onnx").read_bytes()
+    made = export.export(teacher.slow.to(memory_format=torch.contiguous_format), {"image": torch.zeros(1, 3, config.height, config.width)}, "slow")
+    for kind, file in (("float", made), ("int8", given if b"DequantizeLinear" in given else None)):
+        if file is not None:
+            checkpoint.write(stage_slow.folder(work) / f"slow-{kind}.onnx", lambda partial, file=file: partial.write_bytes(file))
     # The slow network's last: with it, stage slow counts as done.
     _save(work, config, "fast", stage_fast, fast[0], samples[1])
     _save(work, config, "slow", stage_slow, slow[0], samples[0])
@@ -60,6 +63,7 @@ def _save(work: Path, config: Config, name: str, stage, network: nn.Module, samp
     state = {"stage": name, "step": step, "samples": samples, "before": samples - step * training.batch, "elapsed": 0.0, "done": True}
     state |= {"network": network.state_dict(), "average": network.state_dict(), "optimizer": optimizer.state_dict()}
     checkpoint.save(stage.folder(work) / "checkpoint.pt", config.digest(*stage.PARTS), state)
+    Log(stage.folder(work) / "log.jsonl").write(adopted=True, samples=samples)
 
 
 def filled(network: nn.Module, file: Path) -> tuple[nn.Module, dict[str, Tensor]]:
