@@ -336,6 +336,16 @@ def test_whether_the_slow_network_is_trained_enough(plan):
     assert "### Is the slow network" not in _text(plan, lambda row: None if row.key.startswith("longer") else _found(row))
 
 
+def test_a_float_network_made_of_a_shipped_one_is_called_that(plan):
+    world = plan.worlds[0]
+    (world.trained / "slow").mkdir(parents=True)
+    assert "| slow network: mIoU that int8 costs |" in _text(plan, _found)
+    (world.trained / "slow" / "log.jsonl").write_text('{"adopted": true, "samples": 500}\n')
+    text = _text(plan, _found)
+    assert "| slow network: mIoU that 8-bit activations cost |" in text and "mIoU that int8 costs |" in text, "the second is MILA's"
+    assert "| slow network, float but for the slow network's weights, by onnxruntime |" in text and ", float, by" not in text
+
+
 def test_the_longer_network_is_compared_by_one_engine(plan):
     """The program and onnxruntime differ by a few tenths: what judges the longer network must judge the shipped one as well."""
     from dataclasses import replace

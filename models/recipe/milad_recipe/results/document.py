@@ -157,7 +157,8 @@ def _float(plan: Plan, world: World, find: Find) -> list[str]:
     for mode, name in (("slow", "slow network"), ("mila", "MILA")):
         check = rows[f"check-{mode}"]
         words = {f"as shipped, int8, by {engines[plan.engine]}": shipped[mode], f"as shipped, int8, by {engines[check.engine]}": check}
-        for words, row in (words | {"float, by onnxruntime": rows.get(f"float-{mode}")}).items():
+        whole = "float but for the slow network's weights, by onnxruntime" if aims.adopted(world) else "float, by onnxruntime"
+        for words, row in (words | {whole: rows.get(f"float-{mode}")}).items():
             found = find(row) if row else None
             if found:
                 lines.append([f"{name}, {words}", *main_cells(found["tasks"])])
