@@ -15,7 +15,7 @@ MANIFEST = tomllib.loads((ROOT / "Cargo.toml").read_text())
 DEB = MANIFEST["package"]["metadata"]["deb"]
 CROSS = tomllib.loads((ROOT / "cross.toml").read_text())
 TESTED = tomllib.loads((ROOT / "tests/cross/config.toml").read_text())
-SCRIPTS = ["packaging/dist", "packaging/install", *(f"packaging/debian/{name}" for name in ("preinst", "postinst", "prerm", "postrm"))]
+SCRIPTS = ["packaging/dist", "packaging/install", "systemd/milad-generator", *(f"packaging/debian/{name}" for name in ("preinst", "postinst", "prerm", "postrm"))]
 
 
 def packed() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The shipped units: judged by systemd's own tools, and held against the daemon's deadlines and against each other."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -140,6 +141,28 @@ def test_clients_cannot_start_again_what_was_refused(name):
     assert unit["OnFailureJobMode"] == "fail"
     follower = dict(settings(unit["OnFailure"].replace("%i", "")))
     assert set(follower["Conflicts"].split()) == set(unit["Sockets"].split())
+
+
+@pytest.mark.parametrize(
+    ("words", "direct"),
+    [("systemd 247 (247.3-7+deb11u4)", False), ("systemd 253 (253.1)", False), ("systemd 254 (254.26-1)", True), ("systemd 257~rc2", True),
+     ("", False)],
+)  # fmt: skip
+def test_a_crash_is_no_failure_for_newer_service_managers(tmp_path, words, direct):
+    """Since systemd 254 OnFailure= is followed at each restart, unless RestartMode= is there; older versions do not know that key."""
+    fake = tmp_path / "systemctl"
+    fake.write_text(f"#!/bin/sh\n[ $1 = --version ] && printf '%s\\n' '{words}' '+PAM +AUDIT'\n")
+    fake.chmod(0o755)
+    made = tmp_path / "generated"
+    made.mkdir()
+    environment = dict(os.environ, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    done = subprocess.run([UNITS / "milad-generator", made, made, made], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    found = {path.relative_to(made).as_posix(): path.read_text() for path in made.rglob("*.conf")}
+    drop_in = "[Service]\nRestartMode=direct\n"
+    of_units = [name for name in NAMES if name.endswith(".service") and "OnFailure" in dict(settings(name))]
+    assert found == ({f"{name}.d/50-restart-mode.conf": drop_in for name in of_units} if direct else {})
+    assert len(of_units) == 2
 
 
 @pytest.mark.parametrize("name", ["milad.service", "milad@.service"])
