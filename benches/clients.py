@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """What clients and the live view cost the daemon and each other, on one machine, by many short windows that take turns.
 
-    benches/clients.py [--milad target/release/milad] [--pairs 30] [--frames 120] [--runs 3]
-                       [--only readers pictures neighbours nobody elsewhere view alike]
+    benches/clients.py [--milad target/release/milad] [--pairs 30] [--frames 60] [--runs 3] [--limit 300]
+                       [--only readers pictures neighbours crowded nobody elsewhere view alike]
 
 - readers: eight clients that read all maps from shared memory at 30 frames/s, against none: CPU time of the daemon. They get results' lines
   there as well, or by the socket (--lines)
 - pictures: the same when each of the eight reads the picture that the networks saw as well
 - neighbours: clients that misbehave (one stops reading, one dies while it holds the ring, one closes its descriptors, one sends
   garbage), against none: the 99th percentile of a well-behaved client's latency, from capture to receipt
+- crowded: the same with the slow network on the core of the frame's way
 - nobody: the same with nobody who misbehaves on either side: what the comparison is worth
 - elsewhere: the same, but they misbehave towards another daemon on their own core: what the machine makes of it
 - view: the view with nobody looking, against none: CPU time of the daemon, and that of the thread that serves it
@@ -20,8 +21,11 @@ counted exactly. Two neighbouring windows are a pair; what is told is the median
 (bootstrap). The view needs two daemons, which run at the same time on two cores and change cores with every window, started anew for every run.
 
 The daemon has the first core, well-behaved clients the next, those that misbehave the last ones; where they must share, those that misbehave
-run only when the core is idle (SCHED_IDLE), so that what is measured is what the daemon makes of them. Windows in which other processes took
-more than --others of a core don't count. Needs numpy. Nothing here is a test: the machine decides.
+run only when the core is idle (SCHED_IDLE), so that what is measured is what the daemon makes of them. Where latency is measured the slow network
+has the next core too, as the sample configuration advises: a frame that meets it on its own core takes some milliseconds longer, and one in a
+hundred would tell of nothing else; and the client that measures runs at once (SCHED_FIFO, where that is allowed). Windows in which other
+processes took more than --others of a core don't count and are repeated, until there are enough or a run's time is over.
+Needs numpy. Nothing here is a test: the machine decides.
 """
 
 import argparse
@@ -54,7 +58,9 @@ SETTLE_S = 0.4
 
 
 class Daemon:
-    def __init__(self, milad, bundle, *arguments, cores=OURS, rate=30, idle=False):
+    """`slow_core`: where the slow network runs; left out: with the rest."""
+
+    def __init__(self, milad, bundle, *arguments, cores=OURS, rate=30, idle=False, slow_core=None):
         def settle():
             os.sched_setaffinity(0, cores)
             if idle:
@@ -62,6 +68,10 @@ class Daemon:
 
         self.folder = tempfile.TemporaryDirectory()
         self.socket = f"{self.folder.name}/s"
+        if slow_core is not None:
+            config = Path(self.folder.name) / "milad.toml"
+            config.write_text(f"[threads]\nslow_cores = [{slow_core}]\n", encoding="ascii")
+            arguments = [*arguments, "--config", config]
         command = [milad, "run", "--bundle", bundle, "--source", f"card:?rate={rate}", "--socket", self.socket, "--metrics", "127.0.0.1:0", *arguments]
         self.process = subprocess.Popen(
             [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=settle,
@@ -107,8 +117,8 @@ def until(moment_ns):
 
 
 def strangers():
-    """Seconds of CPU time of all processes that are no part of this."""
-    total, own = 0, str(os.getpgrp())
+    """Seconds of CPU time of all processes that are no part of this, those that have ended too, and what the machine's host took."""
+    total, own = int(Path("/proc/stat").read_text(encoding="ascii").split()[8]), str(os.getpgrp())
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
@@ -116,7 +126,8 @@ def strangers():
             except OSError:
                 continue
             if fields[2] != own:
-                total += int(fields[11]) + int(fields[12])
+                # Its own, and of those of its children whose end it has taken note of.
+                total += sum(int(field) for field in fields[11:15])
     return total / os.sysconf("SC_CLK_TCK")
 
 
@@ -135,13 +146,15 @@ def window(daemons, options):
 
 
 class Actor:
-    """A client in a process of its own, that joins and leaves when it is told to."""
+    """A client in a process of its own, that joins and leaves when it is told to. `policy`: how its core's scheduler treats it."""
 
-    def __init__(self, role, path, cores, idle=False):
+    def __init__(self, role, path, cores, policy=os.SCHED_OTHER):
         def settle():
             os.sched_setaffinity(0, cores)
-            if idle:
-                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            try:
+                os.sched_setscheduler(0, policy, os.sched_param(1 if policy == os.SCHED_FIFO else 0))
+            except PermissionError:
+                print("    a client that is to run at once may have to wait for others on its core: not allowed (CAP_SYS_NICE)", file=sys.stderr)
 
         command = [sys.executable, __file__, "--role", role, path]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=settle)
@@ -159,10 +172,10 @@ class Actor:
         self.process.wait()
 
 
-def usable(found, wanted, options):
+def usable(found, tried, options):
     """Says how many were disturbed; there is no figure without any."""
-    if len(found) < wanted:
-        print(f"    {wanted - len(found)} of {wanted} do not count: other processes took more than {options.others:.0%} of a core", flush=True)
+    if found < tried:
+        print(f"    {tried - found} of {tried} do not count: other processes took more than {options.others:.0%} of a core", flush=True)
     if not found:
         raise SystemExit("nothing that counts: try again on a quieter machine")
 
@@ -308,10 +321,12 @@ def act(role, path):
         sys.stdin.readline()
 
 
-def turns(pairs):
-    """Without and with, in an order in which what drifts meets both alike."""
-    for number in range(pairs):
+def turns(seconds):
+    """Without and with, in an order in which what drifts meets both alike; for so long."""
+    end, number = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
         yield (False, True) if number % 2 == 0 else (True, False)
+        number += 1
 
 
 def likely(values, draws=4000):
@@ -343,15 +358,16 @@ def threads(samples):
 def readers(options, role="reader"):
     """Eight of them against none: milliseconds of CPU time a frame."""
     what = "shared maps" if role == "reader" else "shared maps and the picture"
-    daemon, samples, read = Daemon(options.milad, options.bundle), [], []
+    daemon, samples, read, tried = Daemon(options.milad, options.bundle), [], [], 0
     crowd = [Actor(role, daemon.socket, GOOD + BAD) for _ in range(8)]
-    sleepless = [Actor("awake", daemon.socket, [core], idle=True) for core in sorted({*GOOD, *BAD})] if options.awake else []
+    sleepless = [Actor("awake", daemon.socket, [core], os.SCHED_IDLE) for core in sorted({*GOOD, *BAD})] if options.awake else []
     for actor in sleepless:
         actor.say("join")
     join(crowd)
     leave(crowd)
-    for order in turns(options.pairs):
+    for order in turns(options.limit):
         pair = {}
+        tried += 1
         for busy in order:
             if busy:
                 join(crowd)
@@ -366,7 +382,9 @@ def readers(options, role="reader"):
                 read += [sum(span[0] < at < span[1] for at, *_ in one) for one in seen]
         if pair:
             samples.append((pair[False], pair[True]))
-    usable(samples, options.pairs, options)
+        if len(samples) == options.pairs:
+            break
+    usable(len(samples), tried, options)
     for actor in crowd:
         actor.end()
     for actor in sleepless:
@@ -386,33 +404,47 @@ def p99(values):
     return sorted(values)[int(0.99 * (len(values) - 1))]
 
 
-def neighbours(options, roles=MISBEHAVING, elsewhere=False):
+def ratio(sides):
+    """p99 with them to p99 without, and where it lies with 95 %: windows are drawn again and again, for the frames of one are alike."""
+    chance = random.Random(1)
+    pooled = lambda windows: p99([age for window in windows for age in window])  # noqa: E731
+    drawn = sorted(pooled(chance.choices(sides[True], k=len(sides[True]))) / pooled(chance.choices(sides[False], k=len(sides[False]))) for _ in range(400))
+    return pooled(sides[True]) / pooled(sides[False]), drawn[10], drawn[-11]
+
+
+def neighbours(options, elsewhere=False, crowded=False, roles=None):
     """Four that misbehave against none: a good client's 99th percentile in milliseconds, over all windows of a run."""
-    ratios = []
+    roles, ratios = options.roles if roles is None else roles, []
     for run in range(options.runs):
-        daemon = Daemon(options.milad, options.bundle, rate=options.rate)
+        daemon = Daemon(options.milad, options.bundle, rate=options.rate, slow_core=None if crowded else (CORES[1:] or CORES)[0])
         other = Daemon(options.milad, options.bundle, cores=BAD, rate=options.rate, idle=True) if elsewhere else None
         # The clients' core is awake on both sides: what it takes to wake it up is none of the daemon's business.
-        awake = Actor("awake", daemon.socket, GOOD, idle=True)
-        good = Actor("reader", daemon.socket, GOOD)
-        bad = [Actor(role, (other or daemon).socket, BAD, idle=not CORES[2:]) for role in roles]
+        awake = Actor("awake", daemon.socket, GOOD, os.SCHED_IDLE)
+        # Neither is who else runs there.
+        good = Actor("reader", daemon.socket, GOOD, os.SCHED_FIFO)
+        bad = [Actor(role, (other or daemon).socket, BAD, os.SCHED_OTHER if CORES[2:] else os.SCHED_IDLE) for role in roles]
         awake.say("join")
         join([good])
         join(bad)
         leave(bad)
-        spans, spent, deeds = {False: [], True: []}, [], {}
-        for order in turns(options.pairs):
+        spans, spent, deeds, tried = {False: [], True: []}, [], {}, 0
+        for order in turns(options.limit / options.runs):
             for busy in order:
+                if len(spans[busy]) == options.pairs:
+                    continue
                 if busy:
                     join(bad)
                 cpu, span = window([daemon], options)
+                tried += 1
                 for said in leave(bad) if busy else []:
                     if isinstance(said, list) and span:
                         deeds.setdefault(said[0], []).append(said[1])
                 if span:
                     spans[busy].append(span)
                     spent.append((busy, sum(cpu[0].values())))
-        usable(spent, 2 * options.pairs, options)
+            if min(map(len, spans.values())) == options.pairs:
+                break
+        usable(min(map(len, spans.values())) and len(spent), tried, options)
         seen = leave([good])[0]
         for actor in [good, *bad]:
             actor.end()
@@ -420,19 +452,26 @@ def neighbours(options, roles=MISBEHAVING, elsewhere=False):
         daemon.end()
         if other:
             other.end()
-        sides = [[ages for at, *ages in seen if any(begin < at < end for begin, end in spans[busy])] for busy in (False, True)]
         cpu = [statistics.median(ms for side, ms in spent if side == busy) for busy in (False, True)]
         for number, when in enumerate(("when published", "when received")):
-            alone, busy = ([ages[number] for ages in side] for side in sides)
+            sides = {busy: [[ages[number] for at, *ages in seen if begin < at < end] for begin, end in spans[busy]] for busy in spans}
+            sides = {busy: [ages for ages in windows if ages] for busy, windows in sides.items()}
+            alone, busy = ([age for window in sides[side] for age in window] for side in (False, True))
+            middle, low, high = ratio(sides)
             quantiles = ", ".join(f"{name} {at(alone):.3f} and {at(busy):.3f}" for name, at in (("p50", statistics.median), ("p99", p99), ("most", max)))
-            print(f"    run {run + 1}, {when}: p99 {p99(busy) / p99(alone):.3f} times; ms without and with: {quantiles}", flush=True)
-        ratios.append(p99(busy) / p99(alone))
+            print(f"    run {run + 1}, {when}: p99 {middle:.3f} times, 95 % within {low:.3f} and {high:.3f}; ms without and with: {quantiles}", flush=True)
+        ratios.append(middle)
         told_of = ", ".join(f"{statistics.median(rates):.1f} {what}" for what, rates in deeds.items())
-        print(f"    {len(sides[0])} and {len(sides[1])} frames; CPU {cpu[0]:.3f} and {cpu[1]:.3f} ms a frame; a second: {told_of}", flush=True)
+        print(f"    {len(alone)} and {len(busy)} frames; CPU {cpu[0]:.3f} and {cpu[1]:.3f} ms a frame; a second: {told_of}", flush=True)
     middle = statistics.median(ratios)
     verdict = "holds" if middle <= 1.1 else "does NOT hold"
-    where = ", towards another daemon" if elsewhere else ""
+    where = (", towards another daemon" if elsewhere else "") + (", the slow network on the frame's core" if crowded else "")
     print(f"p99 latency beside {len(roles)} that misbehave{where}: {middle:.3f} times (median of {', '.join(f'{r:.3f}' for r in ratios)}), wanted at most 1.1: {verdict}")
+
+
+def crowded(options):
+    """The same with the slow network on the core of the frame's way."""
+    neighbours(options, crowded=True)
 
 
 def nobody(options):
@@ -447,10 +486,10 @@ def elsewhere(options):
 
 def view(options, flags=("--view",)):
     """With nobody looking against without one: milliseconds of CPU time a frame."""
-    samples = []
+    samples, wanted = [], max(1, options.pairs // options.runs)
     for _ in range(options.runs):
         daemons = [Daemon(options.milad, options.bundle, cores=CORES[:1]), Daemon(options.milad, options.bundle, *flags, cores=CORES[1:2] or CORES)]
-        for number in range(2 * max(1, options.pairs // options.runs)):
+        for number in range(2 * wanted):
             for which, daemon in enumerate(daemons):
                 daemon.move([CORES[(which + number) % len(CORES[:2])]])
             spent, span = window(daemons, options)
@@ -459,9 +498,9 @@ def view(options, flags=("--view",)):
         for daemon in daemons:
             daemon.end()
     # Two windows with changed cores are one value for each.
-    wanted = len(samples) // 2
+    tried = len(samples) // 2
     samples = [window for pair in zip(samples[::2], samples[1::2]) if all(pair) for window in pair]
-    usable(samples[::2], wanted, options)
+    usable(len(samples) // 2, tried, options)
     pairs = [tuple(sum(first[i].values()) + sum(second[i].values()) for i in (0, 1)) for first, second in zip(samples[::2], samples[1::2])]
     say("the view with nobody looking, CPU a frame" if flags else "two daemons that are the same", [(a / 2, b / 2) for a, b in pairs], "ms", 1.005)
     threads(samples)
@@ -473,7 +512,7 @@ def alike(options):
     view(options, ())
 
 
-PARTS = {part.__name__: part for part in (readers, pictures, neighbours, nobody, elsewhere, view, alike)}
+PARTS = {part.__name__: part for part in (readers, pictures, neighbours, crowded, nobody, elsewhere, view, alike)}
 
 
 def main():
@@ -481,8 +520,10 @@ def main():
     parser.add_argument("--milad", default=ROOT / "target" / "release" / "milad")
     parser.add_argument("--bundle", default=ROOT / "models" / "street")
     parser.add_argument("--pairs", type=int, default=30, help="pairs of windows")
-    parser.add_argument("--frames", type=int, default=120, help="frames a window")
+    parser.add_argument("--frames", type=int, default=60, help="frames a window")
     parser.add_argument("--runs", type=int, default=3, help="of neighbours and view, each with daemons of its own")
+    parser.add_argument("--limit", type=float, default=300, metavar="SECONDS", help="of a part; it ends with the pairs that it has by then")
+    parser.add_argument("--roles", nargs="+", choices=MISBEHAVING, default=MISBEHAVING, help="who misbehaves in neighbours")
     parser.add_argument("--rate", type=float, default=120, help="frames a second of neighbours: many, for a percentile is made of one in a hundred")
     parser.add_argument("--others", type=float, default=0.05, metavar="SHARE",
                         help="of one core, by processes that are no part of this: a window in which they took more does not count")
