@@ -288,8 +288,12 @@ def serve(path, sessions):
     def run():
         for lines in sessions:
             peer, _ = listener.accept()
-            for line in lines:
-                peer.sendall(line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n")
+            try:
+                for line in lines:
+                    peer.sendall(line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n")
+            except BrokenPipeError:
+                # A client that has seen enough.
+                pass
             peer.close()
 
     threading.Thread(target=run, daemon=True).start()
