@@ -106,6 +106,8 @@ impl PublishStage {
             answered: 0,
             told_ns: 0,
         };
+        let account = self.account.clone();
+        self.publisher.server.courteous(move || account.counts().in_flight() > 0);
         self.greet(None);
         let (mut more, mut ended) = (false, Ok(()));
         while !self.stop.is_set() {

@@ -35,6 +35,8 @@ const ACCEPTS: usize = 16;
 const PAUSE_NS: u64 = 200_000_000;
 /// How long a turn of the clients may take before a result that came meanwhile.
 const TURN_NS: u64 = 300_000;
+/// How long clients' turn may wait for a frame that is on its way.
+const COURTESY: Duration = Duration::from_millis(2);
 /// How long the last words may take.
 const FAREWELL: Duration = Duration::from_millis(200);
 
@@ -79,6 +81,8 @@ pub struct Server {
     paused_until: u64,
     /// Clients were passed over for a result: their turn is next.
     passed_over: bool,
+    /// Whether a frame is on its way.
+    expects: Box<dyn Fn() -> bool + Send>,
 }
 
 impl std::fmt::Debug for Server {
@@ -109,6 +113,7 @@ impl Server {
             connections: 0,
             paused_until: 0,
             passed_over: false,
+            expects: Box::new(|| false),
         })
     }
 
@@ -122,6 +127,12 @@ impl Server {
     pub fn with_clock(mut self, clock: impl Fn() -> u64 + Send + 'static) -> Server {
         self.clock = Box::new(clock);
         self
+    }
+
+    /// Clients' turn waits for a result while `frame` says that one is on its way: they may share a processor with the stages that
+    /// work on it. Not for long; and not behind a result.
+    pub fn courteous(&mut self, frame: impl Fn() -> bool + Send + 'static) {
+        self.expects = Box::new(frame);
     }
 
     /// How newcomers are greeted from now on (its `realtime_offset_ns` is measured anew for each). Clients that are there
@@ -304,7 +315,6 @@ impl Server {
         let deadlines = self.clients.iter().filter_map(|client| client.deadline(now));
         let next = deadlines.chain((now < self.paused_until).then_some(self.paused_until)).min();
         let left = [left, next.map(|at| Duration::from_nanos(at.saturating_sub(now)))].into_iter().flatten().min();
-        let timeout = left.map(|left| Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos() as _ });
 
         self.ready.listen(&self.listener, listening)?;
         let before = self.clients.len();
@@ -312,13 +322,12 @@ impl Server {
         if self.clients.len() != before {
             self.metrics.clients(self.clients.len());
         }
-        let mut fds = [wake, stop, self.ready.fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-        match rest_during(left, || poll(&mut fds, timeout.as_ref())) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+        let [woken, stopped, ready] = look([wake, stop, self.ready.fd()], left)?;
+        let mut woken = woken || stopped;
+        if ready && !woken && !self.passed_over && (self.expects)() {
+            let left = left.map_or(COURTESY, |left| left.min(COURTESY));
+            woken = look([wake, stop], Some(left))?.contains(&true);
         }
-        let [woken, stopped, ready] = fds.map(|fd| !fd.revents().is_empty());
-        let woken = woken || stopped;
         self.passed_over = woken && !self.passed_over;
         if self.passed_over {
             return Ok(true);
@@ -430,6 +439,16 @@ impl Server {
         let _ = client.send(now);
         self.clients.push(client);
         self.metrics.clients(self.clients.len());
+    }
+}
+
+/// Which of these are readable, now or in time.
+fn look<const N: usize>(fds: [BorrowedFd<'_>; N], left: Option<Duration>) -> io::Result<[bool; N]> {
+    let timeout = left.map(|left| Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos() as _ });
+    let mut fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    match rest_during(left, || poll(&mut fds, timeout.as_ref())) {
+        Ok(_) | Err(Errno::INTR) => Ok(fds.map(|fd| !fd.revents().is_empty())),
+        Err(error) => Err(error.into()),
     }
 }
 

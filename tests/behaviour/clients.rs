@@ -252,6 +252,36 @@ fn a_result_that_waits_comes_before_what_clients_ask_for_and_they_are_heard_behi
 }
 
 #[test]
+fn what_clients_ask_for_waits_for_the_frame_that_is_on_its_way_but_not_for_long() {
+    let mut rig = Rig::new("courtesy", Limits::default());
+    let mut peer = rig.connect();
+    // Its result comes while it is waited for.
+    let comes = Stop::new().unwrap();
+    let result = comes.clone();
+    rig.server.courteous(move || {
+        result.set();
+        true
+    });
+    peer.write("{\"subscribe\":{}}\n");
+    rig.server.wait(comes.fd(), rig.never.fd(), Some(Duration::from_secs(60))).unwrap();
+    assert!(peer.is_empty());
+    rig.publish();
+    // Behind it, also when the next one is on its way by then.
+    rig.server.wait(rig.never.fd(), rig.never.fd(), Some(Duration::ZERO)).unwrap();
+    assert_eq!(peer.result().sequence, 0);
+    assert_eq!(peer.next().message, Message::Ok);
+    // And one that takes long holds nobody up: this wait has no other end.
+    rig.server.courteous(|| true);
+    let stopped = Stop::new().unwrap();
+    peer.write("{\"subscribe\":{}}\n");
+    let (stop, mut server) = (stopped.clone(), rig.server);
+    let serving = std::thread::spawn(move || server.wait(rig.never.fd(), stop.fd(), None));
+    assert_eq!(peer.next().message, Message::Ok);
+    stopped.set();
+    serving.join().unwrap().unwrap();
+}
+
+#[test]
 fn a_flood_of_requests_is_read_a_few_at_a_time() {
     let mut rig = Rig::new("flood", Limits::default());
     let (mut flood, mut other) = (rig.connect(), rig.connect());
