@@ -171,6 +171,10 @@ class Actor:
         self.process.stdin.close()
         self.process.wait()
 
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
 
 def usable(found, tried, options):
     """Says how many were disturbed; there is no figure without any."""
@@ -388,7 +392,7 @@ def readers(options, role="reader"):
     for actor in crowd:
         actor.end()
     for actor in sleepless:
-        actor.process.kill()
+        actor.kill()
     daemon.end()
     print(f"each of the eight read {min(read)} to {max(read)} of a window's {options.frames} frames")
     say(f"eight readers of {what}, CPU a frame", [tuple(sum(side.values()) for side in pair) for pair in samples], "ms", 1.03)
@@ -448,7 +452,7 @@ def neighbours(options, elsewhere=False, crowded=False, roles=None):
         seen = leave([good])[0]
         for actor in [good, *bad]:
             actor.end()
-        awake.process.kill()
+        awake.kill()
         daemon.end()
         if other:
             other.end()
