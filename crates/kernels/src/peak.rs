@@ -99,7 +99,7 @@ fn portable(rounds: usize) -> f64 {
 /// Does nothing but integer multiply-adds for about 0.1 ms, as the kernels of [`crate::int8`] do them; returns how many multiply-accumulates.
 ///
 /// vpdpbusd with [`Kernel::Avx512Vnni`]; vpmaddwd and an addition with [`Kernel::Avx2`]; sdot with [`Kernel::NeonDot`]; smull, smlal and sadalp
-/// with [`Kernel::Neon`] on aarch64; elsewhere what the compiler makes of plain code.
+/// with [`Kernel::Neon`] on aarch64; elsewhere, 32-bit ARM included, what the compiler makes of plain code.
 pub fn integer_work(kernel: Kernel) -> f64 {
     const ROUNDS: usize = 30_000;
     let kernel = if kernel.available() { kernel } else { Kernel::Portable };
@@ -110,6 +110,11 @@ pub fn integer_work(kernel: Kernel) -> f64 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Kernel::Avx2 => unsafe { integer_avx2(ROUNDS) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        Kernel::NeonDot => unsafe { integer_neon_dot(ROUNDS) },
+        #[cfg(target_arch = "aarch64")]
+        Kernel::Neon => integer_neon(ROUNDS),
         _ => integer_portable(ROUNDS),
     }
 }
@@ -155,6 +160,53 @@ unsafe fn integer_avx2(rounds: usize) -> f64 {
     (rounds * CHAINS * 16) as f64
 }
 
+/// # Safety
+/// The CPU has dotprod.
+#[cfg(target_arch = "aarch64")]
+unsafe fn integer_neon_dot(rounds: usize) -> f64 {
+    use std::arch::aarch64::*;
+    // SAFETY: the caller's; multiplies registers, touches nothing else.
+    unsafe {
+        let (a, b) = (vdupq_n_s8(black_box(3)), vdupq_n_s8(black_box(-2)));
+        let mut sums = [vdupq_n_s32(black_box(1)); CHAINS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                std::arch::asm!(
+                    ".arch_extension dotprod",
+                    "sdot {sum:v}.4s, {a:v}.16b, {b:v}.16b",
+                    sum = inout(vreg) *sum, a = in(vreg) a, b = in(vreg) b,
+                    options(nomem, nostack, preserves_flags)
+                );
+            }
+        }
+        black_box(sums.map(|sum| vaddvq_s32(sum)));
+    }
+    (rounds * CHAINS * 16) as f64
+}
+
+#[cfg(target_arch = "aarch64")]
+fn integer_neon(rounds: usize) -> f64 {
+    use std::arch::aarch64::*;
+    // SAFETY: NEON is part of the target; multiplies registers, touches nothing else.
+    unsafe {
+        let (a, b) = (vdupq_n_s8(black_box(3)), vdupq_n_s8(black_box(-2)));
+        let mut sums = [vdupq_n_s32(black_box(1)); CHAINS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                std::arch::asm!(
+                    "smull {product:v}.8h, {a:v}.8b, {b:v}.8b",
+                    "smlal2 {product:v}.8h, {a:v}.16b, {b:v}.16b",
+                    "sadalp {sum:v}.4s, {product:v}.8h",
+                    product = out(vreg) _, sum = inout(vreg) *sum, a = in(vreg) a, b = in(vreg) b,
+                    options(nomem, nostack, preserves_flags)
+                );
+            }
+        }
+        black_box(sums.map(|sum| vaddvq_s32(sum)));
+    }
+    (rounds * CHAINS * 16) as f64
+}
+
 fn integer_portable(rounds: usize) -> f64 {
     let (a, b) = (black_box([3i16; 8]), black_box([5i16; 8]));
     let mut sums = [[black_box(1i32); 8]; CHAINS];
@@ -167,4 +219,23 @@ fn integer_portable(rounds: usize) -> f64 {
     }
     black_box(sums);
     (rounds * CHAINS * 8) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A kernel whose peak is that of plain code would be compared with a fraction of what the core can do.
+    #[test]
+    fn each_instruction_set_that_is_there_has_integer_work_of_its_own() {
+        let plain = integer_work(Kernel::Portable);
+        for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.available() && *kernel != Kernel::Portable) {
+            let macs = integer_work(kernel);
+            if cfg!(target_arch = "arm") {
+                assert_eq!(macs, plain, "{kernel}");
+            } else {
+                assert!(macs > plain, "{kernel}: {macs}, plain code {plain}");
+            }
+        }
+    }
 }
