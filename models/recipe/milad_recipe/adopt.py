@@ -25,7 +25,8 @@ PICTURES = 64
 
 
 def adopt(config: Config, bundle: Path, work: Path, samples: tuple[int, int] = (0, 0)) -> None:
-    """Writes the stages' checkpoints and the slow network's files: the given one, and one in float of the same weights. The fast network's checkpoint is one to start from (`fast.training.start`)."""
+    """Writes the stages' checkpoints and the slow network's files: the given one, and one in float of the same weights. The fast network's
+    checkpoint is one to start from (`fast.training.start`)."""
     for stage in (stage_slow, stage_fast):
         if (stage.folder(work) / "checkpoint.pt").exists():
             raise RecipeError(f"{stage.folder(work)}: expected no training there yet, found a checkpoint; choose another --work")
