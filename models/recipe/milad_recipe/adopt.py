@@ -5,6 +5,7 @@ What 8 bits took from the weights is not given back. Batch normalisation was fol
 nothing: its statistics are those of some training pictures, its scale and shift undo them (`settle`).
 """
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def adopt(config: Config, bundle: Path, work: Path, samples: tuple[int, int] = (
     images, _ = single_frames(reader, clips, PICTURES)
     settle(*slow, lambda: slow[0].heads(*slow[0].features(images)))
     fast = filled(stage_fast.network(config), bundle / "fast.onnx")
-    teacher = stage_fast.Teacher(fold(_copy(slow[0], stage_slow.network(config)).eval()), None, torch.device("cpu"))
+    teacher = stage_fast.Teacher(fold(copy.deepcopy(slow[0]).eval()), None, torch.device("cpu"))
     batch = pairs(reader, clips, PICTURES // config.fast.ages.frames_per_keyframe, config.fast.ages, config.fast.sizes.keyframes)
     nothing = torch.zeros(len(batch.age), dtype=torch.bool)
     settle(*fast, lambda: stage_fast.forward(config, fast[0], teacher, batch, nothing, None, 0.0, torch.device("cpu")))
@@ -50,11 +51,6 @@ def adopt(config: Config, bundle: Path, work: Path, samples: tuple[int, int] = (
     # The slow network's last: with it, stage slow counts as done.
     _save(work, config, "fast", stage_fast, fast[0], samples[1])
     _save(work, config, "slow", stage_slow, slow[0], samples[0])
-
-
-def _copy(network: nn.Module, into: nn.Module) -> nn.Module:
-    into.load_state_dict(network.state_dict())
-    return into
 
 
 def _save(work: Path, config: Config, name: str, stage, network: nn.Module, samples: int) -> None:
