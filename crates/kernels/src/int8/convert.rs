@@ -12,15 +12,16 @@ pub fn quantise(kernel: Kernel, quantisation: Quantisation, input: &[f32], outpu
     elements(&layout, input.len())?;
     let (width, channels) = (layout.width(), layout.channels());
     let plane = layout.height() * width;
-    for row in output.rows() {
-        let target = output.row_mut(row);
-        for first in (0..channels).step_by(CHANNEL_STEP) {
+    for piece in pieces(output.rows(), width) {
+        for channel in (0..channels).step_by(CHANNEL_STEP) {
             // What fills up four channels may hold anything: here the last channel again.
             let values = [0, 1, 2, 3].map(|more| {
-                let channel = (first + more).min(channels - 1);
-                &input[channel * plane + row * width..][..width]
+                let channel = (channel + more).min(channels - 1);
+                &input[channel * plane..][piece.numbers(width)]
             });
-            quantise_four(kernel, &mut target[first..], layout.pixel_stride(), values, quantisation);
+            let mut words = [0; PIXELS];
+            quantise_four(kernel, &mut words, values, quantisation);
+            piece.scatter(output, channel, &words);
         }
     }
     Ok(())
@@ -29,18 +30,50 @@ pub fn quantise(kernel: Kernel, quantisation: Quantisation, input: &[f32], outpu
 /// Pixels that are computed before they go to their places.
 const PIXELS: usize = 64;
 
+/// Pixels that are computed at once: some whole rows, or a piece of one.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    row: usize,
+    rows: usize,
+    start: usize,
+    /// Of each row.
+    length: usize,
+}
+
+/// All pixels of these rows.
+fn pieces(rows: std::ops::Range<usize>, width: usize) -> impl Iterator<Item = Piece> {
+    let (at_once, length) = ((PIXELS / width).max(1), width.min(PIXELS));
+    rows.clone().step_by(at_once).flat_map(move |row| {
+        let rows = at_once.min(rows.end - row);
+        let piece = move |start: usize| Piece { row, rows, start, length: length.min(width - start) };
+        (0..width).step_by(length).map(piece)
+    })
+}
+
+impl Piece {
+    /// Where its numbers are in a plane of that width.
+    fn numbers(self, width: usize) -> std::ops::Range<usize> {
+        let first = self.row * width + self.start;
+        first..first + (self.rows - 1) * width + self.length
+    }
+
+    /// Puts a word of four codes a pixel in its place, from a channel on.
+    fn scatter(self, output: &mut PlaneMut, channel: usize, words: &[u32]) {
+        let stride = output.layout().pixel_stride();
+        for (row, words) in words.chunks(self.length).take(self.rows).enumerate() {
+            scatter(&mut output.row_mut(self.row + row)[self.start * stride + channel..], stride, words);
+        }
+    }
+}
+
 versions! {
-    /// Four channels of a row: vectors of pixels, one word of four codes each.
-    fn quantise_four(target: &mut [u8], stride: usize, values: [&[f32]; 4], quantisation: Quantisation) {
+    /// Four channels: vectors of pixels, one word of four codes each.
+    fn quantise_four(words: &mut [u32; PIXELS], values: [&[f32]; 4], quantisation: Quantisation) {
         let Quantisation { scale, zero_point } = quantisation;
-        let mut words = [0u32; PIXELS];
-        for start in (0..values[0].len()).step_by(PIXELS) {
-            let [a, b, c, d] = values.map(|values| &values[start..values.len().min(start + PIXELS)]);
-            for ((((word, &a), &b), &c), &d) in words.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-                let [a, b, c, d] = [a, b, c, d].map(|x| u32::from(code(x / scale, zero_point)));
-                *word = a | b << 8 | c << 16 | d << 24;
-            }
-            scatter(&mut target[start * stride..], stride, &words[..a.len()]);
+        let [a, b, c, d] = values;
+        for ((((word, &a), &b), &c), &d) in words.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            let [a, b, c, d] = [a, b, c, d].map(|x| u32::from(code(x / scale, zero_point)));
+            *word = a | b << 8 | c << 16 | d << 24;
         }
     }
 }
@@ -75,8 +108,14 @@ pub struct Mix {
 }
 
 impl Mix {
-    /// `weights` are `[bias.len()][inputs]`, all finite.
+    /// Planes that it can mix.
+    pub const MOST_INPUTS: usize = 8;
+
+    /// `weights` are `[bias.len()][inputs]`, all finite; at most [`Mix::MOST_INPUTS`] inputs.
     pub fn new(inputs: usize, weights: Vec<f32>, bias: Vec<f32>) -> Result<Mix, Error> {
+        if inputs > Mix::MOST_INPUTS {
+            return Err(Error::Shape(format!("mixture: expected at most {} planes, found {inputs}", Mix::MOST_INPUTS)));
+        }
         if inputs == 0 || bias.is_empty() || weights.len() != inputs * bias.len() {
             return Err(Error::Shape(format!(
                 "mixture: expected {} × {inputs} weights, found {}",
@@ -121,24 +160,21 @@ impl Mix {
                 input.len()
             )));
         }
-        for row in output.rows() {
-            let target = output.row_mut(row);
-            for first in (0..channels).step_by(CHANNEL_STEP) {
+        // Read once for all channels.
+        let mut planes = [[0f32; PIXELS]; Mix::MOST_INPUTS];
+        for piece in pieces(output.rows(), width) {
+            for (values, from) in planes.iter_mut().zip(input.chunks_exact(plane)) {
+                let from = &from[piece.numbers(width)];
+                values[..from.len()].copy_from_slice(from);
+            }
+            for channel in (0..channels).step_by(CHANNEL_STEP) {
                 // What fills up four channels may hold anything: here the last channel again.
-                let four = [0, 1, 2, 3].map(|more| (first + more).min(channels - 1));
+                let four = [0, 1, 2, 3].map(|more| (channel + more).min(channels - 1));
                 let weights = four.map(|channel| &self.weights[channel * self.inputs..][..self.inputs]);
                 let bias = four.map(|channel| self.bias[channel]);
-                let rows = &input[row * width..];
-                mix_four(
-                    kernel,
-                    &mut target[first..],
-                    layout.pixel_stride(),
-                    rows,
-                    [plane, width],
-                    weights,
-                    bias,
-                    quantisation,
-                );
+                let mut words = [0; PIXELS];
+                mix_four(kernel, &mut words, &planes, weights, bias, quantisation);
+                piece.scatter(output, channel, &words);
             }
         }
         Ok(())
@@ -146,36 +182,26 @@ impl Mix {
 }
 
 versions! {
-    /// Four channels of a row, of planes whose rows lie `plane` apart.
+    /// Four channels of as many pixels as are computed at once.
     fn mix_four(
-        target: &mut [u8],
-        stride: usize,
-        rows: &[f32],
-        sizes: [usize; 2],
+        words: &mut [u32; PIXELS],
+        planes: &[[f32; PIXELS]],
         weights: [&[f32]; 4],
         bias: [f32; 4],
         quantisation: Quantisation,
     ) {
-        let ([plane, width], Quantisation { scale, zero_point }) = (sizes, quantisation);
-        let mut words = [0u32; PIXELS];
-        for start in (0..width).step_by(PIXELS) {
-            let count = PIXELS.min(width - start);
-            let words = &mut words[..count];
-            words.fill(0);
-            for (channel, (weights, bias)) in weights.iter().zip(bias).enumerate() {
-                let mut sums = [0f32; PIXELS];
-                for (number, &weight) in weights.iter().enumerate() {
-                    let row = &rows[number * plane + start..][..count];
-                    match number {
-                        0 => sums.iter_mut().zip(row).for_each(|(sum, x)| *sum = weight * x),
-                        _ => sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += weight * x),
-                    }
-                }
-                for (word, sum) in words.iter_mut().zip(&sums) {
-                    *word |= u32::from(code((sum + bias) / scale, zero_point)) << (8 * channel);
+        let Quantisation { scale, zero_point } = quantisation;
+        for (channel, (weights, bias)) in weights.iter().zip(bias).enumerate() {
+            let mut sums = [0f32; PIXELS];
+            for (number, (plane, &weight)) in planes.iter().zip(*weights).enumerate() {
+                match number {
+                    0 => sums.iter_mut().zip(plane).for_each(|(sum, x)| *sum = weight * x),
+                    _ => sums.iter_mut().zip(plane).for_each(|(sum, x)| *sum += weight * x),
                 }
             }
-            scatter(&mut target[start * stride..], stride, words);
+            for (word, sum) in words.iter_mut().zip(&sums) {
+                *word |= u32::from(code((sum + bias) / scale, zero_point)) << (8 * channel);
+            }
         }
     }
 }

@@ -44,7 +44,9 @@ fn real_numbers_become_codes_in_the_other_layout() {
 #[test]
 fn a_mixture_of_planes_becomes_codes() {
     let mut random = Random(41);
-    for (inputs, channels, height, width) in [(1, 1, 2, 5), (3, 48, 4, 32), (8, 5, 3, 70), (2, 3, 2, 131)] {
+    for (inputs, channels, height, width) in
+        [(1, 1, 2, 5), (3, 48, 4, 32), (3, 8, 7, 20), (8, 5, 3, 70), (2, 3, 2, 131)]
+    {
         let quantisation = Quantisation::new(0.011, 97).unwrap();
         let mut numbers = |count: usize| -> Vec<f32> { (0..count).map(|_| random.real()).collect() };
         let (weights, bias) = (numbers(inputs * channels), numbers(channels));
@@ -68,6 +70,7 @@ fn a_mixture_of_planes_becomes_codes() {
         assert!(mix.run(kernels().next().unwrap(), quantisation, &planes[1..], &mut whole).is_err());
     }
     assert!(Mix::new(2, vec![1.0; 3], vec![0.0]).is_err());
+    assert!(Mix::new(9, vec![1.0; 9], vec![0.0]).is_err());
     assert!(Mix::new(1, vec![f32::NAN], vec![0.0]).is_err());
 }
 
