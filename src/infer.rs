@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use tract_onnx::prelude::{TValue, TVec};
+use tract_onnx::prelude::TValue;
 
 use crate::capture::source_spec::{ClipSpec, Pace};
 use crate::capture::{self, Frame, Next, Request, SourceSpec};
@@ -110,7 +110,7 @@ struct Names {
 /// Writes all outputs of a frame; returns how many files that were.
 fn write(out: &Path, step: &Step, names: &Names) -> anyhow::Result<usize> {
     let mut files = 0;
-    let mut write = |network: &str, names: &[String], outputs: &TVec<TValue>| -> anyhow::Result<()> {
+    let mut write = |network: &str, names: &[String], outputs: &[TValue]| -> anyhow::Result<()> {
         for (name, tensor) in names.iter().zip(outputs) {
             let file = out.join(format!("{:06}.{network}.{name}.npy", step.number));
             npy::write(&file, tensor).with_context(|| format!("{}: cannot be written", file.display()))?;

@@ -5,8 +5,7 @@
 
 use std::collections::VecDeque;
 
-use tract_onnx::prelude::{TValue, TVec};
-
+use crate::model::engine::Values;
 use crate::model::{FastNetwork, Image, Keys, Memory, Networks, Prediction, RunError, Slow};
 
 /// Which frames are keyframes, and from when on each is in force.
@@ -51,9 +50,9 @@ pub struct Step {
     /// The frame's number.
     pub number: u64,
     /// All outputs of the slow network, on a keyframe.
-    pub slow: Option<TVec<TValue>>,
+    pub slow: Option<Values>,
     /// All outputs of the fast network.
-    pub fast: TVec<TValue>,
+    pub fast: Values,
 }
 
 /// What the fast network is asked on a keyframe that is in force at once (latency 0).
@@ -129,7 +128,7 @@ impl Sequence {
             self.runs.fast += 1;
             fast.run_all(image, memory, captured_ns)
         };
-        let mut fast = TVec::new();
+        let mut fast = Values::new();
         if !again || networks.fast.gives_keys() {
             fast = run_fast(&mut networks.fast, &self.memory)?;
         }

@@ -14,6 +14,7 @@ use super::error::BundleError;
 use super::facts::{self, Facts, Macs};
 use super::hoist::{self, Source};
 use super::ila;
+use super::kept::Kept;
 use super::lowering::picture::Picture;
 use super::lowering::{self, Lowered};
 use super::manifest::Manifest;
@@ -275,6 +276,7 @@ impl Bundle {
             wiring: self.wiring,
             frame_interval_s: self.spec.frame_interval_s,
             output_names: self.fast_outputs,
+            slots: Kept::default(),
         };
         let refused = |file: &Path| {
             let file = file.to_path_buf();

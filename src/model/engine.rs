@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use tract_onnx::prelude::{TValue, TVec, Tensor, TractResult};
+use tract_onnx::tract_hir::internal::tract_smallvec::SmallVec;
 
 use super::spec::InputSpec;
 
 /// A prepared picture, u8 `[H, W, 4]`, RGBX. Shared between the fast and the slow network, never copied.
 pub type Image = Arc<Tensor>;
+
+/// All inputs or outputs of a network; up to eight take no memory of their own.
+pub type Values = SmallVec<[TValue; 8]>;
 
 /// A black picture, to be filled.
 pub fn blank(input: &InputSpec) -> TractResult<Tensor> {

@@ -11,6 +11,7 @@
 //! | `hoist` | takes out of the frame's network what only changes with the keyframe |
 //! | `lowering` | quantised parts as integer operators |
 //! | `ila`, `plan` | attention as an operator of the engine; the engine's plan |
+//! | `kept` | output tensors of our operators, used again |
 //! | `memory` | what loading freed goes back to the system |
 //! | `profile` | times of a plan's nodes |
 //! | `network` | the two networks as the pipeline runs them |
@@ -23,6 +24,7 @@ mod facts;
 mod guard;
 mod hoist;
 mod ila;
+mod kept;
 mod lowering;
 mod manifest;
 mod memory;

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::internal::*;
 
-use super::engine::{Fast, FastRun, Image, Keys, Memory, Prediction, RunError, Slow, SlowRun};
+use super::engine::{Fast, FastRun, Image, Keys, Memory, Prediction, RunError, Slow, SlowRun, Values};
 use super::hoist::Source;
+use super::kept::{Kept, slice_mut};
 use super::plan::Plan;
 use super::wiring::{Giver, Wiring};
 
@@ -17,6 +18,8 @@ pub struct FastNetwork {
     pub(crate) wiring: Arc<Wiring>,
     pub(crate) frame_interval_s: f64,
     pub(crate) output_names: Vec<String>,
+    /// The inputs `age` and `valid`.
+    pub(crate) slots: Kept,
 }
 
 impl FastNetwork {
@@ -31,7 +34,7 @@ impl FastNetwork {
     }
 
     /// All outputs as the network gives them.
-    pub fn run_all(&mut self, image: &Image, memory: &Memory, captured_ns: u64) -> Result<TVec<TValue>, RunError> {
+    pub fn run_all(&mut self, image: &Image, memory: &Memory, captured_ns: u64) -> Result<Values, RunError> {
         let inputs = self.inputs(image, memory, captured_ns)?;
         self.plan.run(inputs)
     }
@@ -43,26 +46,37 @@ impl FastNetwork {
         memory: &Memory,
         captured_ns: u64,
         observe: super::plan::Observe,
-    ) -> Result<TVec<TValue>, RunError> {
+    ) -> Result<Values, RunError> {
         let inputs = self.inputs(image, memory, captured_ns)?;
         self.plan.run_timed(inputs, observe)
     }
 
-    fn inputs(&self, image: &Image, memory: &Memory, captured_ns: u64) -> Result<TVec<TValue>, RunError> {
-        let mut inputs: TVec<TValue> = tvec![image.clone().into_tvalue()];
+    fn inputs(&mut self, image: &Image, memory: &Memory, captured_ns: u64) -> Result<Values, RunError> {
         let keyframes = self.wiring.keyframes;
-        if self.wiring.age {
-            let age = |slot: usize| match memory.captured_ns.get(slot) {
-                // A keyframe is never newer than the frame; clocks that disagree count as no age.
-                Some(&keyframe) => (captured_ns.saturating_sub(keyframe) as f64 / 1e9 / self.frame_interval_s) as f32,
-                None => -1.0,
+        let frame_interval_s = self.frame_interval_s;
+        let age = |slot: usize| match memory.captured_ns.get(slot) {
+            // A keyframe is never newer than the frame; clocks that disagree count as no age.
+            Some(&keyframe) => (captured_ns.saturating_sub(keyframe) as f64 / 1e9 / frame_interval_s) as f32,
+            None => -1.0,
+        };
+        let valid = |slot: usize| f32::from(u8::from(slot < memory.captured_ns.len()));
+        let mut write = || {
+            self.slots.refresh(2, |_| Ok(f32::fact([keyframes])))?;
+            let mut tensors = self.slots.tensors();
+            let mut fill = |number: &dyn Fn(usize) -> f32| -> TractResult<()> {
+                let numbers = slice_mut::<f32>(tensors.next().context("no room")??)?;
+                numbers.iter_mut().enumerate().for_each(|(slot, to)| *to = number(slot));
+                Ok(())
             };
-            inputs.push(vector((0..keyframes).map(age)));
-        }
-        if self.wiring.valid {
-            let valid = |slot: usize| f32::from(u8::from(slot < memory.captured_ns.len()));
-            inputs.push(vector((0..keyframes).map(valid)));
-        }
+            fill(&age)?;
+            fill(&valid)
+        };
+        let written: TractResult<()> = write();
+        written.map_err(|error| RunError { network: "fast", reason: error.to_string() })?;
+        let given = self.slots.values().into_iter().zip([self.wiring.age, self.wiring.valid]);
+        let mut inputs = Values::new();
+        inputs.push(image.clone().into_tvalue());
+        inputs.extend(given.filter(|(_, wanted)| *wanted).map(|(value, _)| value));
         inputs.extend(memory.values.iter().cloned());
         Ok(inputs)
     }
@@ -121,8 +135,8 @@ impl SlowNetwork {
     }
 
     /// All outputs as the network gives them, and the memory with this keyframe in front.
-    pub fn run_all(&mut self, image: &Image, keys: Keys, captured_ns: u64) -> Result<(TVec<TValue>, Memory), RunError> {
-        let outputs = self.plan.run(tvec![image.clone().into_tvalue()])?;
+    pub fn run_all(&mut self, image: &Image, keys: Keys, captured_ns: u64) -> Result<(Values, Memory), RunError> {
+        let outputs = self.plan.run(Values::from_iter([image.clone().into_tvalue()]))?;
         let memory = self.remember(&outputs, keys, captured_ns)?;
         Ok((outputs, memory))
     }
@@ -134,7 +148,7 @@ impl SlowNetwork {
 
     /// Its predictions alone: no memory is made, and none is kept.
     pub fn predict(&mut self, image: &Image) -> Result<Prediction, RunError> {
-        let outputs = self.plan.run(tvec![image.clone().into_tvalue()])?;
+        let outputs = self.plan.run(Values::from_iter([image.clone().into_tvalue()]))?;
         self.sort(&outputs)
     }
 
@@ -146,13 +160,14 @@ impl SlowNetwork {
         captured_ns: u64,
         observe: super::plan::Observe,
     ) -> Result<Memory, RunError> {
-        let outputs = self.plan.run_timed(tvec![image.clone().into_tvalue()], observe)?;
+        let outputs = self.plan.run_timed(Values::from_iter([image.clone().into_tvalue()]), observe)?;
         self.remember(&outputs, keys, captured_ns)
     }
 
     /// The memory of a network that has seen nothing: zeros, and no keyframe.
     pub(crate) fn initial(&mut self) -> Result<Memory, RunError> {
-        self.memory_of(&VecDeque::new())
+        self.history.clear();
+        self.memory()
     }
 
     fn remember(&mut self, outputs: &[TValue], keys: Keys, captured_ns: u64) -> Result<Memory, RunError> {
@@ -162,42 +177,45 @@ impl SlowNetwork {
         });
         let values = given.map(|value| value.cloned()).collect::<Option<TVec<_>>>();
         let values = values.ok_or_else(|| failed("the keyframe's memory is incomplete"))?;
-        let mut history = self.history.clone();
-        history.push_front(Keyframe { values, captured_ns });
-        history.truncate(self.wiring.keyframes);
-        let memory = self.memory_of(&history)?;
-        // Only now: a failure above leaves the earlier keyframes in place.
-        self.history = history;
-        Ok(memory)
+        let oldest = if self.history.len() >= self.wiring.keyframes { self.history.pop_back() } else { None };
+        self.history.push_front(Keyframe { values, captured_ns });
+        let memory = self.memory();
+        if memory.is_err() {
+            // The earlier keyframes stay in place.
+            self.history.pop_front();
+            self.history.extend(oldest);
+        }
+        memory
     }
 
-    fn memory_of(&mut self, history: &VecDeque<Keyframe>) -> Result<Memory, RunError> {
-        let stacked = (0..self.wiring.memory.len()).map(|index| self.stack(history, index));
+    /// Of the keyframes that are known.
+    fn memory(&mut self) -> Result<Memory, RunError> {
+        let stacked = (0..self.wiring.memory.len()).map(|index| self.stack(index));
         let stacked = stacked.collect::<Result<TVec<TValue>, RunError>>()?;
         let projected = match &mut self.prelude {
             Some((plan, reads)) => plan.run(reads.iter().filter_map(|&index| stacked.get(index).cloned()).collect())?,
-            None => tvec![],
+            None => Values::new(),
         };
         let values = self.frontier.iter().map(|source| match *source {
             Source::Memory(index) => stacked.get(index).cloned(),
             Source::Prelude(index) => projected.get(index).cloned(),
         });
         let values = values.collect::<Option<_>>().ok_or_else(|| failed("the memory's projection is incomplete"))?;
-        Ok(Memory { values, captured_ns: history.iter().map(|keyframe| keyframe.captured_ns).collect() })
+        Ok(Memory { values, captured_ns: self.history.iter().map(|keyframe| keyframe.captured_ns).collect() })
     }
 
     /// One memory input: the keyframes on its leading axis, the newest first, zeros where there is none.
-    fn stack(&self, history: &VecDeque<Keyframe>, index: usize) -> Result<TValue, RunError> {
+    fn stack(&self, index: usize) -> Result<TValue, RunError> {
         let shape = self.wiring.memory.get(index).map(|memory| memory.shape.as_slice()).unwrap_or_default();
         let engine = |error: TractError| failed(error.to_string());
-        if let ([1, ..], Some(value)) = (shape, history.front().and_then(|keyframe| keyframe.values.get(index))) {
+        if let ([1, ..], Some(value)) = (shape, self.history.front().and_then(|keyframe| keyframe.values.get(index))) {
             return Ok(value.clone());
         }
         let mut stacked = Tensor::zero::<f32>(shape).map_err(engine)?;
         let slot: usize = shape.iter().skip(1).product();
         let mut view = stacked.to_plain_array_view_mut::<f32>().map_err(engine)?;
         let slots = view.as_slice_mut().ok_or_else(|| failed("memory is not dense"))?.chunks_exact_mut(slot.max(1));
-        for (slot, keyframe) in slots.zip(history) {
+        for (slot, keyframe) in slots.zip(&self.history) {
             let value = keyframe.values.get(index).ok_or_else(|| failed("the keyframe's memory is incomplete"))?;
             let value = value.try_as_plain_ram().and_then(|plain| plain.as_slice::<f32>()).map_err(engine)?;
             if value.len() != slot.len() {
@@ -222,10 +240,6 @@ impl Slow for SlowNetwork {
 
 fn failed(reason: impl Into<String>) -> RunError {
     RunError { network: "slow", reason: reason.into() }
-}
-
-fn vector(values: impl Iterator<Item = f32>) -> TValue {
-    tensor1(&values.collect::<TVec<f32>>()).into_tvalue()
 }
 
 fn pick(network: &'static str, outputs: &[TValue], wanted: &[usize]) -> Result<TVec<TValue>, RunError> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tract_onnx::tract_hir::internal::*;
 
-use super::engine::RunError;
+use super::engine::{RunError, Values};
 use super::error::BundleError;
 use super::lowering::Lowered;
 use super::lowering::operator::{self, IntegerRegion, RegionState};
@@ -20,7 +20,7 @@ pub(crate) fn optimise(
 ) -> Result<TypedModel, BundleError> {
     let proto = network.with_graph(lowered.graph);
     let model = onnx.model_for_proto_model(&proto).and_then(|mut model| {
-        operator::settle(&mut model, &lowered.regions)?;
+        operator::settle(&mut model, &lowered.regions, &lowered.floats)?;
         picture::settle(&mut model, picture);
         model.into_optimized()
     });
@@ -56,30 +56,48 @@ impl Plan {
     }
 
     /// Runs it. After a failure the next run starts afresh.
-    pub fn run(&mut self, inputs: TVec<TValue>) -> Result<TVec<TValue>, RunError> {
-        let outcome = self.state.run(inputs);
+    pub fn run(&mut self, inputs: Values) -> Result<Values, RunError> {
+        let outcome = self.feed(inputs).and_then(|()| self.state.exec()).and_then(|()| self.outputs());
         self.settle(outcome)
     }
 
     /// Runs it and tells `observe` of each node: the plan's model, the node, the seconds that it took.
-    pub fn run_timed(&mut self, inputs: TVec<TValue>, observe: Observe) -> Result<TVec<TValue>, RunError> {
+    pub fn run_timed(&mut self, inputs: Values, observe: Observe) -> Result<Values, RunError> {
         let plan = self.state.plan().clone();
-        let outcome = self.state.run_plan_with_eval(inputs, |context, mut state, node, inputs| {
-            if let Some(region) = state.as_mut().and_then(|state| state.downcast_mut::<RegionState>()) {
-                region.times.get_or_insert_default();
-            }
-            let start = std::time::Instant::now();
-            let outputs = tract_onnx::tract_core::plan::eval(context, state.as_deref_mut(), node, inputs);
-            let seconds = start.elapsed().as_secs_f64();
-            let region = state.and_then(|state| state.downcast_mut::<RegionState>());
-            let steps = region.and_then(|region| region.times.take()).unwrap_or_default();
-            observe(plan.model(), node, seconds, &steps);
-            outputs
+        let fed = self.feed(inputs);
+        let outcome = fed.and_then(|()| {
+            self.state.exec_plan_with_eval(|context, mut state, node, inputs| {
+                if let Some(region) = state.as_mut().and_then(|state| state.downcast_mut::<RegionState>()) {
+                    region.times.get_or_insert_default();
+                }
+                let start = std::time::Instant::now();
+                let outputs = tract_onnx::tract_core::plan::eval(context, state.as_deref_mut(), node, inputs);
+                let seconds = start.elapsed().as_secs_f64();
+                let region = state.and_then(|state| state.downcast_mut::<RegionState>());
+                let steps = region.and_then(|region| region.times.take()).unwrap_or_default();
+                observe(plan.model(), node, seconds, &steps);
+                outputs
+            })
         });
+        let outcome = outcome.and_then(|()| self.outputs());
         self.settle(outcome)
     }
 
-    fn settle(&mut self, outcome: TractResult<TVec<TValue>>) -> Result<TVec<TValue>, RunError> {
+    /// One by one: the engine's own lists of inputs and outputs allocate from five on.
+    fn feed(&mut self, inputs: Values) -> TractResult<()> {
+        let expected = self.state.model().inputs.len();
+        ensure!(inputs.len() == expected, "expected {expected} inputs, found {}", inputs.len());
+        inputs.into_iter().enumerate().try_for_each(|(index, value)| self.state.set_input(index, value))
+    }
+
+    fn outputs(&mut self) -> TractResult<Values> {
+        let count = self.state.model().outputs.len();
+        let outputs = (0..count).map(|index| self.state.output(index).cloned()).collect::<TractResult<Values>>()?;
+        self.state.reset_turn()?;
+        Ok(outputs)
+    }
+
+    fn settle(&mut self, outcome: TractResult<Values>) -> Result<Values, RunError> {
         outcome.map_err(|error| {
             // What was computed so far must not keep pictures and memory alive.
             let _ = self.state.reset_turn();

@@ -8,6 +8,8 @@ mod attributes;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use milad_kernels::cpu::Isa;
 use milad_kernels::ila::{Attention, Shape};
 use tract_onnx::model::ParsingContext;
@@ -15,6 +17,7 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
 use super::error::Complaint;
+use super::kept::{Kept, slice_mut};
 pub(crate) use attributes::Attributes;
 
 /// The operator's domain.
@@ -75,9 +78,23 @@ impl Expansion for Imported {
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
         let facts = inputs.iter().map(|&input| model.outlet_fact(input)).collect::<TractResult<TVec<_>>>()?;
         let geometry = self.0.geometry(&facts)?;
+        // Constants stay with the node: the engine allocates for one with more than four inputs.
+        let mut fed: TVec<OutletId> = inputs.iter().take(3).copied().collect();
+        let mut parameter = |index: Option<usize>| -> TractResult<Parameter> {
+            let Some(index) = index else { return Ok(Parameter::Absent) };
+            let (fact, input) = facts.get(index).zip(inputs.get(index)).context("an input is missing")?;
+            Ok(match &fact.konst {
+                Some(numbers) => Parameter::Constant(numbers.clone()),
+                None => {
+                    fed.push(*input);
+                    Parameter::Input(fed.len() - 1)
+                }
+            })
+        };
+        let (bias, null) = (parameter(self.0.bias)?, parameter(self.0.null)?);
+        let valid = parameter(self.0.valid)?;
         drop(facts);
-        let op = Ila { geometry, attributes: self.0.clone() };
-        model.wire_node(prefix, op, inputs)
+        model.wire_node(prefix, Ila { geometry, attributes: self.0.clone(), bias, null, valid }, &fed)
     }
 }
 
@@ -91,11 +108,35 @@ pub(crate) struct Geometry {
     pub keyframes: usize,
 }
 
+/// An input that may be left out.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Parameter {
+    Absent,
+    /// Which input of the node in the plan.
+    Input(usize),
+    /// The same on every frame.
+    Constant(Arc<Tensor>),
+}
+
+impl Parameter {
+    fn numbers<'a>(&'a self, inputs: &'a [TValue]) -> TractResult<Option<&'a [f32]>> {
+        let tensor: &Tensor = match self {
+            Parameter::Absent => return Ok(None),
+            Parameter::Input(index) => inputs.get(*index).context("an input is missing")?,
+            Parameter::Constant(numbers) => numbers,
+        };
+        Ok(Some(tensor.try_as_plain_ram()?.as_slice::<f32>()?))
+    }
+}
+
 /// The node in a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Ila {
     pub attributes: Attributes,
     pub geometry: Geometry,
+    bias: Parameter,
+    null: Parameter,
+    valid: Parameter,
 }
 
 impl Ila {
@@ -136,7 +177,12 @@ impl EvalOp for Ila {
     not_out_of_plan!();
 
     fn state(&self, _context: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
-        Ok(Some(Box::new(IlaState { attention: Some(self.attention()?), packed: None, packs: 0 })))
+        Ok(Some(Box::new(IlaState {
+            attention: Some(self.attention()?),
+            packed: None,
+            packs: 0,
+            outputs: Kept::default(),
+        })))
     }
 }
 
@@ -144,11 +190,7 @@ impl TypedOp for Ila {
     as_op!();
 
     fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        let Geometry { value_channels, height, width, .. } = self.geometry;
-        let side = self.attributes.heads;
-        Ok((0..self.attributes.output_count())
-            .map(|index| f32::fact([1, if index == 0 { value_channels } else { side }, height, width]))
-            .collect())
+        Ok((0..self.attributes.output_count()).map(|index| self.output_fact(index)).collect())
     }
 
     fn cost(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
@@ -157,6 +199,11 @@ impl TypedOp for Ila {
 }
 
 impl Ila {
+    fn output_fact(&self, index: usize) -> TypedFact {
+        let Geometry { value_channels, height, width, .. } = self.geometry;
+        f32::fact([1, if index == 0 { value_channels } else { self.attributes.heads }, height, width])
+    }
+
     /// (2r+1)²·(Cq+Cv)·H·W·T.
     pub fn macs(&self) -> u64 {
         self.attributes.macs(&self.geometry)
@@ -171,6 +218,7 @@ pub(crate) struct IlaState {
     packed: Option<[TValue; 2]>,
     /// How many keyframe slots were packed so far.
     pub packs: u64,
+    outputs: Kept,
 }
 
 impl std::fmt::Debug for IlaState {
@@ -181,7 +229,7 @@ impl std::fmt::Debug for IlaState {
 
 impl Clone for IlaState {
     fn clone(&self) -> IlaState {
-        IlaState { attention: None, packed: None, packs: 0 }
+        IlaState { attention: None, packed: None, packs: 0, outputs: Kept::default() }
     }
 }
 
@@ -210,36 +258,31 @@ impl OpState for IlaState {
             self.packs += count as u64;
             self.packed = Some([k.clone(), v.clone()]);
         }
-        let optional = |index: Option<usize>| -> TractResult<Option<&[f32]>> {
-            let Some(input) = index.and_then(|index| inputs.get(index)) else { return Ok(None) };
-            Ok(Some(input.try_as_plain_ram()?.as_slice::<f32>()?))
+        self.outputs.refresh(attributes.output_count(), |index| Ok(op.output_fact(index)))?;
+        let mut outputs = self.outputs.tensors();
+        let y = slice_mut(outputs.next().context("no output")??)?;
+        let mut side = |wanted: Option<usize>| -> TractResult<Option<&mut [f32]>> {
+            wanted.and_then(|_| outputs.next()).transpose()?.map(slice_mut).transpose()
         };
-        let mut y = Tensor::zero::<f32>(&[1, value_channels, height, width])?;
-        let side = |wanted: Option<usize>| {
-            wanted.map(|_| Tensor::zero::<f32>(&[1, attributes.heads, height, width])).transpose()
-        };
-        let (mut confidence, mut border) = (side(attributes.confidence)?, side(attributes.border)?);
+        // In the order of the file: confidence before border, where they are.
+        let (confidence, border) = (side(attributes.confidence)?, side(attributes.border)?);
         attention.run(
             q.try_as_plain_ram()?.as_slice::<f32>()?,
-            optional(attributes.bias)?,
-            optional(attributes.null)?,
-            optional(attributes.valid)?,
-            slice_mut(&mut y)?,
-            confidence.as_mut().map(slice_mut).transpose()?,
-            border.as_mut().map(slice_mut).transpose()?,
+            op.bias.numbers(&inputs)?,
+            op.null.numbers(&inputs)?,
+            op.valid.numbers(&inputs)?,
+            y,
+            confidence,
+            border,
         )?;
-        // In the order of the file: confidence before border, where they are.
-        Ok(std::iter::once(y).chain(confidence).chain(border).map(|tensor| tensor.into_tvalue()).collect())
+        drop(outputs);
+        Ok(self.outputs.values())
     }
 
     fn reset_lanes(&mut self, _lanes: &[LaneId]) -> TractResult<()> {
         self.packed = None;
         Ok(())
     }
-}
-
-fn slice_mut(tensor: &mut Tensor) -> TractResult<&mut [f32]> {
-    tensor.to_plain_array_view_mut::<f32>()?.into_slice().context("expected a dense tensor")
 }
 
 /// Whether two values are one allocation. The state holds what it packed, so an address cannot be handed out again meanwhile.

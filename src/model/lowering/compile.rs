@@ -10,7 +10,7 @@ use milad_kernels::int8::{
 use milad_kernels::pixel::Normalise;
 
 use super::arena::{self, Lifetime};
-use super::program::{Convolution, Form, Operation, Region, Step, Value, ValueId};
+use super::program::{Convolution, Edge, Form, Operation, Part, Region, Step, Value, ValueId, Way, tensors};
 
 /// A region that can run.
 #[derive(Debug)]
@@ -38,6 +38,10 @@ pub(crate) struct Port {
     pub map: usize,
     /// Channels of the tensor, where they are not the map's.
     pub planes: Option<usize>,
+    /// Which of the node's inputs or outputs it is, or is in.
+    pub slot: usize,
+    /// Where in it, if it is a part.
+    pub part: Option<Part>,
 }
 
 /// Where a value lies.
@@ -220,20 +224,30 @@ fn slices(kernel: Kernel, values: &[Value], step: &Step, whole: Layout) -> Resul
     step.inputs.iter().map(slice).collect()
 }
 
+fn ports(edges: &[Edge]) -> Vec<Port> {
+    let tensors = tensors(edges);
+    let port = |edge: &Edge| Port {
+        tensor: edge.tensor.clone(),
+        form: edge.form,
+        map: edge.value,
+        planes: match &edge.way {
+            Way::Plain => None,
+            Way::Mixed(mix) => Some(mix.inputs()),
+            Way::Leading(channels) => Some(*channels),
+        },
+        slot: tensors.iter().position(|tensor| *tensor == edge.tensor).unwrap_or(0),
+        part: edge.part,
+    };
+    edges.iter().map(port).collect()
+}
+
 /// Compiles `region` for `kernel`.
 pub(crate) fn compile(kernel: Kernel, region: &Region, normalise: &Normalise) -> Result<Compiled, Unsuited> {
     let selected = kernel;
     let (mut runs, mut weight_bytes) = (vec![], 0);
     let mut entered = vec![false; region.values.len()];
     let fused = fusions(region);
-    let port = |edge: &super::program::Edge| Port {
-        tensor: edge.tensor.clone(),
-        form: edge.form,
-        map: edge.value,
-        planes: edge.mix.as_ref().map(Mix::inputs),
-    };
-    let inputs: Vec<Port> = region.inputs.iter().map(port).collect();
-    let outputs: Vec<Port> = region.outputs.iter().map(port).collect();
+    let (inputs, outputs) = (ports(&region.inputs), ports(&region.outputs));
     for (index, step) in region.steps.iter().enumerate() {
         if fused.iter().any(|fusion| fusion.conv == index) {
             continue;
@@ -250,7 +264,7 @@ pub(crate) fn compile(kernel: Kernel, region: &Region, normalise: &Normalise) ->
         for (number, port) in inputs.iter().enumerate().filter(|(_, port)| reads.contains(&port.map)) {
             if let Some(seen) = entered.get_mut(port.map).filter(|seen| !**seen) {
                 *seen = true;
-                match region.inputs.get(number).and_then(|edge| edge.mix.clone()) {
+                match region.inputs.get(number).map(|edge| edge.way.clone()) {
                     _ if port.form == Form::Plane => {}
                     _ if port.form == Form::Picture => {
                         let to = region.values.get(port.map).map(|value| value.quantisation);
@@ -259,8 +273,10 @@ pub(crate) fn compile(kernel: Kernel, region: &Region, normalise: &Normalise) ->
                         let action = Action::Picture(number, table.map_err(unsuited)?);
                         runs.push(edge_run("look up", &port.tensor, action, port.map));
                     }
-                    Some(mix) => runs.push(edge_run("mix", &port.tensor, Action::Mix(number, mix), port.map)),
-                    None => runs.push(edge_run("quantise", &port.tensor, Action::Enter(number), port.map)),
+                    Some(Way::Mixed(mix)) => {
+                        runs.push(edge_run("mix", &port.tensor, Action::Mix(number, mix), port.map));
+                    }
+                    _ => runs.push(edge_run("quantise", &port.tensor, Action::Enter(number), port.map)),
                 }
             }
         }
@@ -276,7 +292,11 @@ pub(crate) fn compile(kernel: Kernel, region: &Region, normalise: &Normalise) ->
         }
         runs.push(Run { name, word, kernel, macs, action, inputs: reads, output: step.output });
         for (number, port) in outputs.iter().enumerate().filter(|(_, port)| port.map == step.output) {
-            runs.push(edge_run("dequantise", &port.tensor, Action::Leave(number), port.map));
+            let value = region.values.get(port.map).map_or("", |value| &value.name);
+            runs.push(match port.form {
+                Form::Plane => edge_run("copy", value, Action::Leave(number), port.map),
+                _ => edge_run("dequantise", &port.tensor, Action::Leave(number), port.map),
+            });
         }
     }
     let unsuited = |error| Unsuited { step: region.name.clone(), error };

@@ -197,7 +197,11 @@ fn split(
 
 fn enter(map: &Map, incoming: Incoming, output: &mut PlaneMut) -> Result<(), Error> {
     match incoming {
-        Incoming::Float(numbers) => quantise(Kernel::selected(), map.quantisation, numbers, output),
+        Incoming::Float(numbers) => {
+            // There may be more channels behind those that are wanted.
+            let count = map.layout.channels() * map.layout.height() * map.layout.width();
+            quantise(Kernel::selected(), map.quantisation, numbers.get(..count).unwrap_or(numbers), output)
+        }
         Incoming::Bytes(bytes) => gather(&map.layout, bytes, output, |byte| byte),
         Incoming::Signed(bytes) => gather(&map.layout, bytes, output, |byte| (byte as u8).wrapping_add(128)),
     }

@@ -4,16 +4,17 @@
 //! quantises again. Here every DequantizeLinear → operator → QuantizeLinear becomes one *step* on bytes ([`sandwich`]), connected steps
 //! become one *region* ([`regions`]), and a region becomes one operator of the engine ([`operator`]), which runs its steps one after the other in
 //! one block of memory ([`arena`], [`compile`], [`execute`]). The engine's plan stays the executor of the whole: regions, attention, and what has
-//! no integer form, which runs in float as before and is named. See docs/adr/0011.
+//! no integer form, which runs in float as before and is named; what is small of that becomes regions of its own ([`float`]). See docs/adr/0011.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | `constants`, `attributes`, `linear`, `weights` | read the file; refuse scales and zero-points that are none |
 //! | `sandwich`, `convolution`, `tables` | operators between quantised tensors → steps |
 //! | `regions` | steps → regions, and the graph around them |
-//! | `mixtures` | small convolutions in float at a region's edge, done on the way in |
+//! | `entries` | small nodes in float at a region's edge, done on the way in |
 //! | `program` | values, steps and edges: what a region computes, as plain data |
 //! | `compile`, `arena`, `execute` | a region with packed weights and placed maps, and its run |
+//! | `float` | small operators in float that run as one |
 //! | `operator`, `picture` | the region as a node of the engine's plan; what networks are fed |
 
 mod arena;
@@ -21,9 +22,10 @@ mod attributes;
 pub(crate) mod compile;
 mod constants;
 mod convolution;
+mod entries;
 mod execute;
+pub(crate) mod float;
 mod linear;
-mod mixtures;
 pub(crate) mod operator;
 pub(crate) mod picture;
 pub(crate) mod program;
@@ -48,8 +50,6 @@ pub(crate) use compile::Compiled;
 
 /// The type of the operator that a region becomes.
 pub(crate) const OPERATOR: &str = "IntegerRegion";
-/// The attribute that says which region a node is.
-pub(crate) const INDEX: &str = "region";
 
 /// Why a node is no step.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +80,8 @@ impl Refusal {
 pub(crate) struct Lowered {
     pub graph: GraphProto,
     pub regions: Vec<Arc<Compiled>>,
+    /// Small operators in float that run as one.
+    pub floats: Vec<Arc<float::Region>>,
     /// Quantised nodes that run in float nevertheless: name, operator and why.
     pub float: Vec<String>,
 }
@@ -88,7 +90,7 @@ impl Lowered {
     /// As it is: everything in float, but for the picture that it is fed.
     pub fn nothing(network: &Network, mut graph: GraphProto) -> Result<Lowered, BundleError> {
         picture::feed(&mut graph, &mut []).map_err(|found| no_picture(network, found))?;
-        Ok(Lowered { graph, regions: vec![], float: vec![] })
+        Ok(Lowered { graph, regions: vec![], floats: vec![], float: vec![] })
     }
 }
 
@@ -111,7 +113,7 @@ pub(crate) fn lower(
     normalise: &Normalise,
 ) -> Result<Lowered, BundleError> {
     let found = sandwich::analyse(&graph, facts, kernel).map_err(|refusal| refusal.into_error(network))?;
-    let mut grouped = regions::group(&graph, &found);
+    let mut grouped = regions::group(&graph, facts, &found);
     picture::feed(&mut grouped.graph, &mut grouped.regions).map_err(|found| no_picture(network, found))?;
     let regions = grouped.regions.iter().map(|region| compile::compile(kernel, region, normalise).map(Arc::new));
     let regions = regions.collect::<Result<Vec<_>, _>>().map_err(|unsuited| BundleError::Operator {
@@ -126,5 +128,6 @@ pub(crate) fn lower(
         grouped.kept.contains(index).then(|| format!("{} ({}): {reason}", node_name(node), node.op_type))
     };
     let float = found.float.iter().filter_map(name).collect();
-    Ok(Lowered { graph: grouped.graph, regions, float })
+    let (graph, floats) = float::group(grouped.graph, facts);
+    Ok(Lowered { graph, regions, floats, float })
 }

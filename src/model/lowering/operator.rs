@@ -1,36 +1,43 @@
-//! A region as a node of the engine's plan.
+//! Regions as nodes of the engine's plan.
 //!
-//! The plan hands it float tensors and gets float tensors back. What goes out is allocated once and used again as soon as nobody else holds it.
+//! The plan hands them tensors and gets tensors back, which are used again as soon as nobody else holds them.
 
 use std::sync::Arc;
 
 use milad_kernels::int8::Layout;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
+use tract_onnx::tract_hir::internal::tract_smallvec::SmallVec;
 use tract_onnx::tract_hir::internal::*;
 
-use super::attributes::Attributes;
 use super::compile::{Compiled, Port};
 use super::execute::{Arena, Incoming, Outgoing, execute};
 use super::program::Form;
-use super::{INDEX, OPERATOR};
+use super::{OPERATOR, float};
+use crate::model::kept::{Kept, slice_mut};
 
-/// Teaches the engine's ONNX reader the operator: a place for what [`settle`] puts there.
+/// Teaches the engine's ONNX reader the operators: a place for what [`settle`] puts there.
 pub(crate) fn register(onnx: &mut tract_onnx::Onnx) {
     onnx.op_register.insert(OPERATOR, build);
+    onnx.op_register.insert(float::OPERATOR, build);
 }
 
 fn build(_context: &ParsingContext, node: &NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
-    let index = usize::try_from(Attributes(node).integer(INDEX, -1)).context("a region without a number")?;
-    Ok((expand(Unsettled { index, outputs: node.output.len() }), vec![]))
+    Ok((expand(Unsettled { name: node.name.clone(), outputs: node.output.len() }), vec![]))
 }
 
-/// Puts `regions` where their nodes are.
-pub(crate) fn settle(model: &mut InferenceModel, regions: &[Arc<Compiled>]) -> TractResult<()> {
+/// Puts regions where their nodes are.
+pub(crate) fn settle(
+    model: &mut InferenceModel,
+    integer: &[Arc<Compiled>],
+    floats: &[Arc<float::Region>],
+) -> TractResult<()> {
     for node in model.nodes_mut().iter_mut().filter(|node| node.op.name() == OPERATOR) {
         // The reader is given plain functions, so what a node stands for comes by its name.
-        let region = regions.iter().find(|region| node.name == region.name);
-        node.op = expand(Imported(region.with_context(|| format!("no region `{}`", node.name))?.clone()));
+        let name = &node.name;
+        let integer = integer.iter().find(|region| region.name == *name).cloned().map(Part::Integer);
+        let part = integer.or_else(|| floats.iter().find(|region| region.name == *name).cloned().map(Part::Float));
+        node.op = expand(Imported(part.with_context(|| format!("no region `{name}`"))?));
     }
     Ok(())
 }
@@ -38,7 +45,7 @@ pub(crate) fn settle(model: &mut InferenceModel, regions: &[Arc<Compiled>]) -> T
 /// As it stands in the lowered graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Unsettled {
-    index: usize,
+    name: String,
     outputs: usize,
 }
 
@@ -61,21 +68,48 @@ impl Expansion for Unsettled {
         _inputs: &'p [TensorProxy],
         _outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        bail!("region {} was never settled", self.index)
+        bail!("region {} was never settled", self.name)
     }
 
     fn wire(&self, _prefix: &str, _model: &mut TypedModel, _inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
-        bail!("region {} was never settled", self.index)
+        bail!("region {} was never settled", self.name)
+    }
+}
+
+/// Either kind of region.
+#[derive(Debug, Clone)]
+enum Part {
+    Integer(Arc<Compiled>),
+    Float(Arc<float::Region>),
+}
+
+impl Part {
+    /// What its inputs and its outputs look like to the engine.
+    fn facts(&self) -> TractResult<[Vec<TypedFact>; 2]> {
+        match self {
+            Part::Integer(region) => {
+                let facts = |ports: &[Port]| slots(ports).map(|port| fact(region, port)).collect::<TractResult<_>>();
+                Ok([facts(&region.inputs)?, facts(&region.outputs)?])
+            }
+            Part::Float(region) => Ok([
+                region.inputs.iter().map(|(_, shape)| f32::fact(shape)).collect(),
+                region.outputs.iter().map(|output| f32::fact(&output.shape)).collect(),
+            ]),
+        }
     }
 }
 
 /// With its region.
 #[derive(Debug, Clone)]
-struct Imported(Arc<Compiled>);
+struct Imported(Part);
 
 impl PartialEq for Imported {
     fn eq(&self, other: &Imported) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        match (&self.0, &other.0) {
+            (Part::Integer(a), Part::Integer(b)) => Arc::ptr_eq(a, b),
+            (Part::Float(a), Part::Float(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
     }
 }
 
@@ -87,7 +121,7 @@ impl Expansion for Imported {
     }
 
     fn nboutputs(&self) -> TractResult<usize> {
-        Ok(self.0.outputs.len())
+        Ok(self.0.facts()?[1].len())
     }
 
     fn runs_out_of_plan(&self) -> bool {
@@ -100,9 +134,8 @@ impl Expansion for Imported {
         inputs: &'p [TensorProxy],
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        for (ports, proxies) in [(&self.0.inputs, inputs), (&self.0.outputs, outputs)] {
-            for (port, proxy) in ports.iter().zip(proxies) {
-                let fact = fact(&self.0, port)?;
+        for (facts, proxies) in self.0.facts()?.into_iter().zip([inputs, outputs]) {
+            for (fact, proxy) in facts.iter().zip(proxies) {
                 s.equals(&proxy.datum_type, fact.datum_type)?;
                 s.equals(&proxy.shape, fact.shape.to_tvec())?;
             }
@@ -111,8 +144,21 @@ impl Expansion for Imported {
     }
 
     fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
-        model.wire_node(prefix, IntegerRegion(self.0.clone()), inputs)
+        match &self.0 {
+            Part::Integer(region) => model.wire_node(prefix, IntegerRegion(region.clone()), inputs),
+            Part::Float(region) => model.wire_node(prefix, FloatRegion(region.clone()), inputs),
+        }
     }
+}
+
+/// The first port of each tensor, in the order of the node's inputs or outputs.
+fn slots(ports: &[Port]) -> impl Iterator<Item = &Port> {
+    let mut next = 0;
+    ports.iter().filter(move |port| {
+        let is_first = port.slot == next;
+        next += usize::from(is_first);
+        is_first
+    })
 }
 
 fn layout<'a>(region: &'a Compiled, port: &Port) -> TractResult<(&'a Layout, bool)> {
@@ -122,6 +168,9 @@ fn layout<'a>(region: &'a Compiled, port: &Port) -> TractResult<(&'a Layout, boo
 
 /// What a tensor at the edge looks like to the engine.
 fn fact(region: &Compiled, port: &Port) -> TractResult<TypedFact> {
+    if let Some(part) = port.part {
+        return Ok(u8::fact([part.whole]));
+    }
     let (layout, signed) = layout(region, port)?;
     let shape = [1, port.planes.unwrap_or(layout.channels()), layout.height(), layout.width()];
     Ok(match port.form {
@@ -162,7 +211,7 @@ impl EvalOp for IntegerRegion {
     not_out_of_plan!();
 
     fn state(&self, _context: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
-        Ok(Some(Box::new(RegionState { arena: None, outputs: vec![], times: None })))
+        Ok(Some(Box::new(RegionState { arena: None, outputs: Kept::default(), times: None })))
     }
 }
 
@@ -170,7 +219,7 @@ impl TypedOp for IntegerRegion {
     as_op!();
 
     fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        self.0.outputs.iter().map(|port| fact(&self.0, port)).collect()
+        slots(&self.0.outputs).map(|port| fact(&self.0, port)).collect()
     }
 
     fn cost(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
@@ -184,36 +233,59 @@ impl TypedOp for IntegerRegion {
 pub(crate) struct RegionState {
     /// `None` until the first use.
     arena: Option<Arena>,
-    /// The last frame's outputs.
-    outputs: Vec<Arc<Tensor>>,
+    outputs: Kept,
     /// Seconds of each of the region's runs, last time; `None` while nobody asks.
     pub times: Option<Vec<f64>>,
 }
 
 impl Clone for RegionState {
     fn clone(&self) -> RegionState {
-        RegionState { arena: None, outputs: vec![], times: None }
+        RegionState { arena: None, outputs: Kept::default(), times: None }
     }
 }
 
-impl RegionState {
-    /// Makes sure that the outputs are there and ours alone.
-    fn refresh(&mut self, region: &Compiled) -> TractResult<()> {
-        self.outputs.truncate(region.outputs.len());
-        for (index, port) in region.outputs.iter().enumerate() {
-            let is_free = self.outputs.get_mut(index).is_some_and(|output| Arc::get_mut(output).is_some());
-            if !is_free {
-                let fact = fact(region, port)?;
-                let shape = fact.shape.as_concrete().context("expected a fixed shape")?;
-                let fresh = Arc::new(Tensor::zero_dt(fact.datum_type, shape)?);
-                match self.outputs.get_mut(index) {
-                    Some(output) => *output = fresh,
-                    None => self.outputs.push(fresh),
-                }
-            }
+/// What comes in by a port.
+fn incoming<'a>(region: &Compiled, port: &Port, inputs: &'a [TValue]) -> TractResult<Incoming<'a>> {
+    let input = inputs.get(port.slot).context("expected more inputs")?;
+    let plain = input.try_as_plain_ram()?;
+    Ok(match (port.form, input.datum_type(), port.part) {
+        (Form::Float, ..) => Incoming::Float(plain.as_slice::<f32>()?),
+        (_, DatumType::I8, _) => Incoming::Signed(plain.as_slice::<i8>()?),
+        (.., None) => Incoming::Bytes(plain.as_slice::<u8>()?),
+        (.., Some(part)) => {
+            let bytes = plain.as_slice::<u8>()?.get(part.start..).context("a part lies outside")?;
+            Incoming::Bytes(bytes.get(..layout(region, port)?.0.bytes()).context("a part lies outside")?)
         }
-        Ok(())
+    })
+}
+
+/// What goes out, port by port. Parts of one tensor follow on each other.
+fn outgoing<'a>(region: &Compiled, outputs: &'a mut Kept) -> TractResult<SmallVec<[Outgoing<'a>; 8]>> {
+    let mut tensors = outputs.tensors();
+    let (mut rest, mut at): (&mut [u8], usize) = (&mut [], 0);
+    let mut outgoing = SmallVec::new();
+    for port in &region.outputs {
+        let Some(part) = port.part else {
+            let output = tensors.next().context("no output")??;
+            outgoing.push(match (port.form, output.datum_type()) {
+                (Form::Float, _) => Outgoing::Float(slice_mut(output)?),
+                (Form::Plane | Form::Picture, _) => Outgoing::Plane(slice_mut(output)?),
+                (Form::Bytes, DatumType::I8) => Outgoing::Signed(slice_mut(output)?),
+                (Form::Bytes, _) => Outgoing::Bytes(slice_mut(output)?),
+            });
+            continue;
+        };
+        if part.start == 0 {
+            (rest, at) = (slice_mut(tensors.next().context("no output")??)?, 0);
+        }
+        let skipped = part.start.checked_sub(at).context("parts out of order")?;
+        let (_, mine) = std::mem::take(&mut rest).split_at_mut_checked(skipped).context("a part lies outside")?;
+        let length = layout(region, port)?.0.bytes();
+        let (mine, after) = mine.split_at_mut_checked(length).context("a part lies outside")?;
+        (rest, at) = (after, part.start + length);
+        outgoing.push(Outgoing::Plane(mine));
     }
+    Ok(outgoing)
 }
 
 impl OpState for RegionState {
@@ -221,30 +293,15 @@ impl OpState for RegionState {
         let op =
             op.downcast_ref::<IntegerRegion>().with_context(|| format!("expected {OPERATOR}, found {}", op.name()))?;
         let region = &*op.0;
-        self.refresh(region)?;
+        let port = |index: usize| slots(&region.outputs).nth(index).context("no such output");
+        self.outputs.refresh(slots(&region.outputs).count(), |index| fact(region, port(index)?))?;
         if self.arena.is_none() {
             self.arena = Some(Arena::new(region)?);
         }
         let arena = self.arena.as_mut().context("no memory")?;
-        let incoming = inputs.iter().zip(&region.inputs).map(|(input, port)| -> TractResult<Incoming> {
-            let plain = input.try_as_plain_ram()?;
-            Ok(match (port.form, input.datum_type()) {
-                (Form::Float, _) => Incoming::Float(plain.as_slice::<f32>()?),
-                (_, DatumType::I8) => Incoming::Signed(plain.as_slice::<i8>()?),
-                _ => Incoming::Bytes(plain.as_slice::<u8>()?),
-            })
-        });
-        let incoming = incoming.collect::<TractResult<TVec<Incoming>>>()?;
-        let outgoing = self.outputs.iter_mut().zip(&region.outputs).map(|(output, port)| -> TractResult<Outgoing> {
-            let output = Arc::get_mut(output).context("an output is in use")?;
-            Ok(match (port.form, output.datum_type()) {
-                (Form::Float, _) => Outgoing::Float(slice_mut(output)?),
-                (Form::Plane | Form::Picture, _) => Outgoing::Plane(slice_mut(output)?),
-                (Form::Bytes, DatumType::I8) => Outgoing::Signed(slice_mut(output)?),
-                (Form::Bytes, _) => Outgoing::Bytes(slice_mut(output)?),
-            })
-        });
-        let mut outgoing = outgoing.collect::<TractResult<TVec<Outgoing>>>()?;
+        let incoming = region.inputs.iter().map(|port| incoming(region, port, &inputs));
+        let incoming = incoming.collect::<TractResult<SmallVec<[Incoming; 8]>>>()?;
+        let mut outgoing = outgoing(region, &mut self.outputs)?;
         match &mut self.times {
             None => execute(region, arena, &incoming, &mut outgoing, |_| {})?,
             Some(times) => {
@@ -258,7 +315,7 @@ impl OpState for RegionState {
             }
         }
         drop(outgoing);
-        Ok(self.outputs.iter().map(|output| output.clone().into_tvalue()).collect())
+        Ok(self.outputs.values())
     }
 
     fn reset_lanes(&mut self, _lanes: &[LaneId]) -> TractResult<()> {
@@ -266,6 +323,74 @@ impl OpState for RegionState {
     }
 }
 
-fn slice_mut<T: Datum>(tensor: &mut Tensor) -> TractResult<&mut [T]> {
-    tensor.to_plain_array_view_mut::<T>()?.into_slice().context("expected a dense tensor")
+/// A region in float as a node in a plan.
+#[derive(Debug, Clone)]
+pub(crate) struct FloatRegion(Arc<float::Region>);
+
+impl PartialEq for FloatRegion {
+    fn eq(&self, other: &FloatRegion) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for FloatRegion {}
+
+impl Op for FloatRegion {
+    fn name(&self) -> StaticName {
+        float::OPERATOR.into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for FloatRegion {
+    not_out_of_plan!();
+
+    fn state(&self, _context: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
+        Ok(Some(Box::new(FloatState::default())))
+    }
+}
+
+impl TypedOp for FloatRegion {
+    as_op!();
+
+    fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        Ok(self.0.outputs.iter().map(|output| f32::fact(&output.shape)).collect())
+    }
+}
+
+/// What a running plan keeps of a region in float.
+#[derive(Debug, Default)]
+struct FloatState {
+    /// Empty until the first use.
+    block: Vec<f32>,
+    outputs: Kept,
+}
+
+impl Clone for FloatState {
+    fn clone(&self) -> FloatState {
+        FloatState::default()
+    }
+}
+
+impl OpState for FloatState {
+    fn eval(&mut self, _context: &EvalContext, op: &dyn Op, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let op = op.downcast_ref::<FloatRegion>();
+        let region = &*op.with_context(|| format!("expected {}", float::OPERATOR))?.0;
+        if self.block.is_empty() {
+            self.block = region.block();
+        }
+        let output = |index: usize| region.outputs.get(index).context("no such output");
+        self.outputs.refresh(region.outputs.len(), |index| Ok(f32::fact(&output(index)?.shape)))?;
+        let incoming = inputs.iter().map(|input| input.try_as_plain_ram()?.as_slice::<f32>());
+        let incoming = incoming.collect::<TractResult<SmallVec<[&[f32]; 8]>>>()?;
+        let outgoing = self.outputs.tensors().map(|tensor| slice_mut(tensor?));
+        let outgoing = outgoing.collect::<TractResult<SmallVec<[&mut [f32]; 8]>>>()?;
+        region.run(&incoming, &mut self.block, outgoing.into_iter()).context("a tensor is shorter than expected")?;
+        Ok(self.outputs.values())
+    }
+
+    fn reset_lanes(&mut self, _lanes: &[LaneId]) -> TractResult<()> {
+        Ok(())
+    }
 }

@@ -12,7 +12,7 @@ use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
 use tract_onnx::pb::{GraphProto, NodeProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto};
 use tract_onnx::tract_hir::internal::*;
 
-use super::program::{Form, Region};
+use super::program::{Form, Region, Way};
 use crate::model::onnx::{stated, words};
 use crate::model::wiring::IMAGE;
 
@@ -53,7 +53,7 @@ pub(super) fn feed(graph: &mut GraphProto, regions: &mut [Region]) -> Result<(),
             continue;
         };
         for (name, edge) in node.input.iter_mut().zip(&mut region.inputs) {
-            if name == IMAGE && edge.mix.is_none() {
+            if name == IMAGE && edge.way == Way::Plain {
                 edge.form = Form::Picture;
             } else {
                 rename(name);

@@ -119,15 +119,52 @@ pub(crate) enum Form {
     Plane,
 }
 
-/// A tensor that enters or leaves.
+/// How floats become a value on the way in.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Way {
+    /// Number by number.
+    Plain,
+    /// Their planes are mixed before they are quantised.
+    Mixed(Mix),
+    /// The first channels of a tensor with so many.
+    Leading(usize),
+}
+
+/// A part of a tensor of bytes: where it starts, and how long the whole is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub start: usize,
+    pub whole: usize,
+}
+
+/// A value that enters or leaves.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Edge {
-    /// The tensor's name in the lowered graph.
+    /// The tensor's name in the lowered graph. Planes that leave one region share one.
     pub tensor: String,
     pub form: Form,
     pub value: ValueId,
-    /// Where the tensor's planes are mixed on the way in, before they are quantised.
-    pub mix: Option<Mix>,
+    pub way: Way,
+    /// Where in the tensor, if it shares it.
+    pub part: Option<Part>,
+}
+
+impl Edge {
+    /// Of a tensor of its own.
+    pub fn new(tensor: String, form: Form, value: ValueId) -> Edge {
+        Edge { tensor, form, value, way: Way::Plain, part: None }
+    }
+}
+
+/// The tensors of edges, each once, in the order of a node's inputs or outputs.
+pub(crate) fn tensors(edges: &[Edge]) -> Vec<&str> {
+    let mut tensors: Vec<&str> = vec![];
+    for edge in edges {
+        if !tensors.contains(&edge.tensor.as_str()) {
+            tensors.push(&edge.tensor);
+        }
+    }
+    tensors
 }
 
 /// A connected part of a network that runs in integers as one operator.

@@ -11,14 +11,17 @@
 
 use std::collections::{HashMap, HashSet};
 
-use milad_kernels::int8::Mix;
-use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto};
+use milad_kernels::int8::Layout;
+use tract_onnx::pb::{GraphProto, NodeProto};
 
-use super::mixtures;
-use super::program::{Edge, Form, Operation, Region, ValueId};
+use super::OPERATOR;
+use super::entries;
+use super::program::{Edge, Form, Operation, Part, Region, ValueId, Way, tensors};
 use super::sandwich::{Analysis, Origin};
-use super::{INDEX, OPERATOR};
+use crate::model::facts::Facts;
+
+/// In bytes; where planes start that share a tensor.
+const CACHE_LINE: usize = 64;
 
 /// A graph whose integer parts are nodes of their own.
 #[derive(Debug)]
@@ -38,6 +41,7 @@ enum Maker {
 
 struct Grouper<'a> {
     graph: &'a GraphProto,
+    facts: &'a Facts,
     found: &'a Analysis,
     producers: HashMap<&'a str, usize>,
     /// Steps and nodes that something needs.
@@ -46,10 +50,10 @@ struct Grouper<'a> {
 }
 
 /// Groups what `found` found in `graph`.
-pub(crate) fn group(graph: &GraphProto, found: &Analysis) -> Grouped {
+pub(crate) fn group(graph: &GraphProto, facts: &Facts, found: &Analysis) -> Grouped {
     let nodes = graph.node.iter().enumerate();
     let producers = nodes.flat_map(|(i, node)| node.output.iter().map(move |name| (name.as_str(), i))).collect();
-    let mut grouper = Grouper { graph, found, producers, needed: HashSet::new(), level: HashMap::new() };
+    let mut grouper = Grouper { graph, facts, found, producers, needed: HashSet::new(), level: HashMap::new() };
     grouper.need();
     grouper.levels();
     grouper.write()
@@ -237,19 +241,22 @@ impl<'a> Grouper<'a> {
         }
         visible.sort_unstable();
         visible.dedup();
-        let mixtures = mixtures::find(self.graph, self.found, &kept);
+        let short_ways = entries::find(self.graph, self.facts, self.found, &kept);
         let kept: Vec<usize> = kept
             .into_iter()
             .filter(|&index| {
                 let node = self.graph.node.get(index);
-                !node.and_then(|node| node.output.first()).is_some_and(|name| mixtures.contains_key(name))
+                !node.and_then(|node| node.output.first()).is_some_and(|name| short_ways.contains_key(name))
             })
             .collect();
         let regions = groups.iter().enumerate();
-        let regions: Vec<Region> =
-            regions.map(|(index, steps)| self.region(index, steps, &region_of, &visible, &mixtures)).collect();
+        let mut regions: Vec<Region> =
+            regions.map(|(index, steps)| self.region(index, steps, &region_of, &visible, &short_ways)).collect();
+        for index in 0..regions.len() {
+            join_planes(&mut regions, index);
+        }
         let mut nodes: Vec<NodeProto> = kept.iter().filter_map(|&index| self.graph.node.get(index)).cloned().collect();
-        nodes.extend(regions.iter().enumerate().map(|(index, region)| node(index, region)));
+        nodes.extend(regions.iter().map(node));
         let nodes = sorted(nodes);
         let read: HashSet<&str> = nodes.iter().flat_map(|node| &node.input).map(String::as_str).collect();
         let needed = |name: &str| read.contains(name) || self.graph.output.iter().any(|output| output.name == name);
@@ -271,7 +278,7 @@ impl<'a> Grouper<'a> {
         steps: &[usize],
         region_of: &HashMap<usize, usize>,
         visible: &[&str],
-        mixtures: &HashMap<String, (String, Mix)>,
+        short_ways: &HashMap<String, (String, Way)>,
     ) -> Region {
         let mut region = Region {
             name: format!("region-{index}"),
@@ -311,11 +318,9 @@ impl<'a> Grouper<'a> {
                     Some(Origin::Bytes(name)) => Some((name.clone(), Form::Bytes)),
                     None => None,
                 };
-                region.inputs.extend(edge.map(|(tensor, form)| match (form, mixtures.get(&tensor)) {
-                    (Form::Float, Some((planes, mix))) => {
-                        Edge { tensor: planes.clone(), form, value: at, mix: Some(mix.clone()) }
-                    }
-                    _ => Edge { tensor, form, value: at, mix: None },
+                region.inputs.extend(edge.map(|(tensor, form)| match (form, short_ways.get(&tensor)) {
+                    (Form::Float, Some((from, way))) => Edge { way: way.clone(), ..Edge::new(from.clone(), form, at) },
+                    _ => Edge::new(tensor, form, at),
                 }));
             }
             step.output = place(&mut region, step.output).0;
@@ -325,7 +330,7 @@ impl<'a> Grouper<'a> {
             let Some((id, form)) = self.stepped(name) else { continue };
             if self.step_of(id).and_then(|step| region_of.get(&step)) == Some(&index) {
                 let value = place(&mut region, id).0;
-                region.outputs.push(Edge { tensor: name.into(), form, value, mix: None });
+                region.outputs.push(Edge::new(name.into(), form, value));
             }
         }
         let crosses = |id: &ValueId| {
@@ -336,7 +341,7 @@ impl<'a> Grouper<'a> {
             if crosses(&id) {
                 let tensor = plane(self.found.values.get(id).map_or("", |value| &value.name));
                 let value = place(&mut region, id).0;
-                region.outputs.push(Edge { tensor, form: Form::Plane, value, mix: None });
+                region.outputs.push(Edge::new(tensor, Form::Plane, value));
             }
         }
         region
@@ -348,23 +353,44 @@ fn plane(name: &str) -> String {
     format!("{name}\u{1f}plane")
 }
 
-fn node(index: usize, region: &Region) -> NodeProto {
-    let names = |edges: &[Edge]| edges.iter().map(|edge| edge.tensor.clone()).collect();
-    let number =
-        AttributeProto { name: INDEX.into(), r#type: AttributeType::Int as i32, i: index as i64, ..Default::default() };
+/// Planes that leave a region go in one tensor: the engine allocates for nodes with more than four inputs or outputs.
+fn join_planes(regions: &mut [Region], index: usize) {
+    let Some(region) = regions.get_mut(index) else { return };
+    let name = format!("{}\u{1f}planes", region.name);
+    let layout = |region: &Region, edge: &Edge| {
+        let value = region.values.get(edge.value)?;
+        Layout::new(value.height, value.width, value.channels, *region.borders.get(edge.value)?).ok()
+    };
+    let (mut whole, mut starts) = (0, HashMap::new());
+    for edge in region.outputs.iter().filter(|edge| edge.form == Form::Plane) {
+        // What has no layout is refused when the region is compiled.
+        let Some(layout) = layout(region, edge) else { return };
+        starts.insert(edge.tensor.clone(), whole);
+        whole += layout.bytes().next_multiple_of(CACHE_LINE);
+    }
+    let edges = regions.iter_mut().flat_map(|region| region.inputs.iter_mut().chain(&mut region.outputs));
+    for edge in edges.filter(|edge| edge.form == Form::Plane) {
+        if let Some(&start) = starts.get(&edge.tensor) {
+            edge.tensor.clone_from(&name);
+            edge.part = Some(Part { start, whole });
+        }
+    }
+}
+
+fn node(region: &Region) -> NodeProto {
+    let names = |edges: &[Edge]| tensors(edges).into_iter().map(str::to_owned).collect();
     NodeProto {
         op_type: OPERATOR.into(),
         domain: crate::model::ila::DOMAIN.into(),
         name: region.name.clone(),
         input: names(&region.inputs),
         output: names(&region.outputs),
-        attribute: vec![number],
         ..NodeProto::default()
     }
 }
 
 /// Each node after the nodes that it reads from, otherwise in the given order.
-fn sorted(nodes: Vec<NodeProto>) -> Vec<NodeProto> {
+pub(super) fn sorted(nodes: Vec<NodeProto>) -> Vec<NodeProto> {
     let made: HashSet<String> = nodes.iter().flat_map(|node| node.output.iter().cloned()).collect();
     let mut ready: HashSet<String> = HashSet::new();
     let (mut open, mut done) = (nodes, vec![]);

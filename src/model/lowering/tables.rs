@@ -8,7 +8,7 @@ use super::attributes::Attributes;
 use super::weights::Reader;
 
 /// A function of one number, in float64 so that the last digit does not depend on a library's float32 form.
-pub(crate) type Function = Box<dyn Fn(f64) -> f64>;
+pub(crate) type Function = Box<dyn Fn(f64) -> f64 + Send + Sync>;
 
 /// What `node` computes from its input `picture` (an index), if it is a function of one number at a time. `None` for other operators.
 pub(crate) fn function(reader: &Reader, node: &NodeProto, picture: usize) -> Result<Option<Function>, Refusal> {

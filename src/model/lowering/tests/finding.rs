@@ -1,8 +1,9 @@
 //! What becomes a step, and which steps become a region.
 
 use milad_kernels::int8::Kernel;
+use tract_onnx::pb::tensor_proto::DataType;
 
-use super::super::program::{Form, Operation};
+use super::super::program::{Form, Operation, Part, Way};
 use super::super::regions::{Grouped, group};
 use super::super::sandwich::analyse;
 use super::sketch::Sketch;
@@ -11,7 +12,7 @@ use crate::model::tests::toy::{attention, node};
 fn grouped(sketch: &Sketch) -> (Grouped, Vec<String>) {
     let found = analyse(&sketch.graph, &sketch.facts, Kernel::Portable).unwrap();
     let float = found.float.iter().map(|(index, why)| format!("{}: {why}", sketch.graph.node[*index].name)).collect();
-    (group(&sketch.graph, &found), float)
+    (group(&sketch.graph, &sketch.facts, &found), float)
 }
 
 fn kinds(grouped: &Grouped) -> Vec<&str> {
@@ -212,7 +213,7 @@ fn a_small_mixture_in_float_is_computed_on_the_way_in() {
     assert_eq!((kinds(&small), float), (vec!["IntegerRegion"], vec![]));
     let input = &small.regions[0].inputs[0];
     assert_eq!((input.tensor.as_str(), input.form), ("image", Form::Float));
-    let mix = input.mix.as_ref().unwrap();
+    let Way::Mixed(mix) = &input.way else { panic!("{input:?}") };
     assert_eq!([mix.inputs(), mix.channels()], [3, 4]);
     assert!(small.graph.initializer.is_empty(), "its weights are in the region");
 }
@@ -224,5 +225,53 @@ fn a_mixture_that_is_large_or_read_elsewhere_stays_with_the_engine() {
     read.output("m");
     let (read, _) = grouped(&read);
     assert_eq!(kinds(&read), ["Conv", "IntegerRegion"]);
-    assert_eq!((read.regions[0].inputs[0].tensor.as_str(), &read.regions[0].inputs[0].mix), ("m", &None));
+    assert_eq!((read.regions[0].inputs[0].tensor.as_str(), &read.regions[0].inputs[0].way), ("m", &Way::Plain));
+}
+
+/// image → slice of some channels → q/dq → convolution → output.
+fn slice(from: i64, to: i64) -> Sketch {
+    let mut sketch = Sketch::new(6);
+    for (name, value) in [("from", from), ("to", to), ("axis", 1)] {
+        sketch.integers(name, DataType::Int64, &[1], &[value as i32]);
+    }
+    sketch.push(node("Slice", &["image", "from", "to", "axis"], &["s"]), &[1, (to - from) as usize, 6, 8]);
+    let s = sketch.qdq("s", 0.02, 100);
+    sketch.conv(&s, "a", 4);
+    let a = sketch.qdq("a", 0.05, 7);
+    sketch.output(&a);
+    sketch
+}
+
+#[test]
+fn a_slice_of_the_first_channels_is_taken_on_the_way_in() {
+    let (first, float) = grouped(&slice(0, 4));
+    assert_eq!((kinds(&first), float), (vec!["IntegerRegion"], vec![]));
+    let input = &first.regions[0].inputs[0];
+    assert_eq!((input.tensor.as_str(), &input.way), ("image", &Way::Leading(6)));
+    assert_eq!(kinds(&grouped(&slice(2, 6)).0), ["Slice", "IntegerRegion"]);
+}
+
+#[test]
+fn planes_that_leave_one_region_go_in_one_tensor() {
+    let mut sketch = residual();
+    sketch.graph.output.clear();
+    sketch.push(attention(&["d.dq", "key", "value"], &["y"]), &[1, 4, 6, 8]);
+    let y = sketch.qdq("y", 0.1, 128);
+    sketch.push(node("Add", &["b.dq", &y], &["e"]), &[1, 4, 6, 8]);
+    let e = sketch.qdq("e", 0.1, 128);
+    sketch.push(node("Add", &["d.dq", &e], &["f"]), &[1, 4, 6, 8]);
+    let f = sketch.qdq("f", 0.1, 128);
+    sketch.output(&f);
+    let (grouped, _) = grouped(&sketch);
+    let [encoder, fusion] = grouped.regions.as_slice() else { panic!("{:?}", grouped.regions) };
+    let parts = |edges: &[super::super::program::Edge]| -> Vec<Part> {
+        edges.iter().filter(|edge| edge.form == Form::Plane).map(|edge| edge.part.unwrap()).collect()
+    };
+    let (left, mut entered) = (parts(&encoder.outputs), parts(&fusion.inputs));
+    entered.sort_by_key(|part| part.start);
+    assert_eq!(left, entered);
+    let [first, second] = left[..] else { panic!("{left:?}") };
+    assert!(first.start == 0 && second.start.is_multiple_of(64) && second.start > 0 && second.whole > second.start);
+    let inputs: Vec<usize> = grouped.graph.node.iter().map(|node| node.input.len()).collect();
+    assert_eq!(inputs, [1, 3, 2], "attention's output and one tensor of planes");
 }

@@ -46,7 +46,8 @@ impl Sketch {
             name: name.into(),
             dims: shape.to_vec(),
             data_type: kind as i32,
-            int32_data: values.to_vec(),
+            int32_data: if kind == DataType::Int64 { vec![] } else { values.to_vec() },
+            int64_data: if kind == DataType::Int64 { values.iter().map(|&v| v.into()).collect() } else { vec![] },
             ..Default::default()
         });
     }

@@ -1,0 +1,220 @@
+//! Regions in float against the engine's own operators, and what may be in one.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use prost::Message;
+use tract_onnx::pb::attribute_proto::AttributeType;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::*;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::internal::Approximation;
+
+use super::Region;
+use crate::model::onnx::Network;
+use crate::model::tests::toy::{info, integer, node, weights};
+use crate::model::{facts, ila, lowering};
+
+fn with(node: NodeProto, attribute: AttributeProto) -> NodeProto {
+    NodeProto { attribute: vec![attribute], ..node }
+}
+
+fn integers(name: &str, values: &[i64]) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: AttributeType::Ints as i32,
+        ints: values.to_vec(),
+        ..Default::default()
+    }
+}
+
+fn indices(name: &str, values: &[i64]) -> TensorProto {
+    TensorProto {
+        name: name.into(),
+        dims: vec![values.len() as i64],
+        data_type: DataType::Int64 as i32,
+        int64_data: values.to_vec(),
+        ..Default::default()
+    }
+}
+
+fn scalar(name: &str, kind: DataType, number: f32) -> TensorProto {
+    let mut tensor = TensorProto { name: name.into(), data_type: kind as i32, ..Default::default() };
+    match kind {
+        DataType::Float => tensor.float_data.push(number),
+        _ => tensor.int32_data.push(number as i32),
+    }
+    tensor
+}
+
+/// What stands between attention and fusion: offsets in cells, their moments, and the age, on maps of 3 × 5.
+fn motion() -> GraphProto {
+    let mut nodes = vec![
+        node("Slice", &["y", "zero", "four", "one"], &["feature"]),
+        node("Slice", &["y", "four", "six", "one"], &["where"]),
+        node("Mul", &["confidence", "places"], &["here"]),
+        node("Sub", &["where", "here"], &["offset"]),
+        with(node("Concat", &["offset", "confidence"], &["planes"]), integer("axis", 1)),
+        node("Mul", &["offset", "columns"], &["across"]),
+        with(node("ReduceMean", &["offset", "both"], &["mean"]), integer("keepdims", 0)),
+        with(node("ReduceMean", &["across", "both"], &["moment"]), integer("keepdims", 0)),
+        with(node("Concat", &["mean", "moment"], &["moments"]), integer("axis", 1)),
+        with(node("Gemm", &["moments", "matrix", "bias"], &["whole"]), integer("transB", 1)),
+        node("Unsqueeze", &["age", "one"], &["column"]),
+        node("Div", &["column", "ten"], &["tens"]),
+        node("MatMul", &["tens", "aged"], &["old"]),
+        node("QuantizeLinear", &["old", "scale", "point"], &["old.q"]),
+        node("DequantizeLinear", &["old.q", "scale", "point"], &["old.dq"]),
+        node("Add", &["whole", "old.dq"], &["sum"]),
+        node("Sigmoid", &["sum"], &["gate"]),
+        node("Unsqueeze", &["gate", "both"], &["wide"]),
+        node("Mul", &["feature", "wide"], &["gated"]),
+    ];
+    nodes[0].name = "feature of y".into();
+    GraphProto {
+        node: nodes,
+        name: "motion".into(),
+        initializer: vec![
+            indices("zero", &[0]),
+            indices("one", &[1]),
+            indices("four", &[4]),
+            indices("six", &[i64::MAX]),
+            indices("both", &[2, -1]),
+            weights("places", &[1, 2, 3, 5], 1),
+            weights("columns", &[1, 1, 3, 5], 2),
+            weights("matrix", &[4, 4], 3),
+            weights("bias", &[4], 4),
+            weights("aged", &[1, 4], 5),
+            scalar("ten", DataType::Float, 10.0),
+            scalar("scale", DataType::Float, 0.01),
+            scalar("point", DataType::Int8, 3.0),
+        ],
+        input: vec![info("y", &[1, 6, 3, 5]), info("confidence", &[1, 1, 3, 5]), info("age", &[1])],
+        output: vec![info("planes", &[1, 3, 3, 5]), info("gated", &[1, 4, 3, 5])],
+        ..Default::default()
+    }
+}
+
+fn network(graph: GraphProto) -> Network {
+    let opset = |domain: &str, version| OperatorSetIdProto { domain: domain.into(), version };
+    let opset_import = vec![opset("", 18), opset(ila::DOMAIN, 1)];
+    let model = ModelProto { ir_version: 8, opset_import, graph: Some(graph), ..Default::default() };
+    Network::decode(Path::new("motion.onnx"), &model.encode_to_vec()).unwrap()
+}
+
+fn run(network: &Network, graph: GraphProto, regions: &[Arc<Region>], inputs: &TVec<TValue>) -> TVec<TValue> {
+    let mut onnx = ila::onnx();
+    lowering::operator::register(&mut onnx);
+    let mut model = onnx.model_for_proto_model(&network.with_graph(graph)).unwrap();
+    lowering::operator::settle(&mut model, &[], regions).unwrap();
+    model.into_optimized().unwrap().into_runnable().unwrap().run(inputs.clone()).unwrap()
+}
+
+fn grouped(network: &Network) -> (GraphProto, Vec<Arc<Region>>) {
+    super::group(network.graph.clone(), &facts::infer(network, &ila::onnx()).unwrap())
+}
+
+fn kinds(graph: &GraphProto) -> Vec<&str> {
+    graph.node.iter().map(|node| node.op_type.as_str()).collect()
+}
+
+/// Runs `graph` in regions and as the engine would, and gives its node types in regions.
+fn compare(graph: GraphProto) -> Vec<String> {
+    let network = network(graph);
+    let inputs: TVec<TValue> =
+        network.graph.input.iter().enumerate().map(|(seed, input)| number_map(input, seed)).collect();
+    let (graph, regions) = grouped(&network);
+    let kinds = kinds(&graph).into_iter().map(str::to_owned).collect();
+    let (expected, found) =
+        (run(&network, network.graph.clone(), &[], &inputs), run(&network, graph, &regions, &inputs));
+    for (expected, found) in expected.iter().zip(&found) {
+        assert_eq!(expected.shape(), found.shape());
+        found.close_enough(expected, Approximation::Close).unwrap();
+    }
+    kinds
+}
+
+fn number_map(input: &ValueInfoProto, seed: usize) -> TValue {
+    let (_, shape) = crate::model::onnx::stated(input).unwrap();
+    let sides: Vec<i64> = shape.iter().map(|&side| side as i64).collect();
+    Tensor::from_shape(&shape, &weights("", &sides, seed + 20).float_data).unwrap().into_tvalue()
+}
+
+#[test]
+fn offsets_and_moments_are_what_the_engine_makes_of_them() {
+    assert_eq!(compare(motion()), ["FloatRegion"]);
+}
+
+#[test]
+fn each_operator_alone_is_what_the_engine_makes_of_it() {
+    let motion = motion();
+    let all = facts::infer(&network(motion.clone()), &ila::onnx()).unwrap();
+    let is_float = |name: &str| all.get(name).is_some_and(|(datum, _)| *datum == DatumType::F32);
+    let info = |name: &String| info(name, &all[name].1.iter().map(|&side| side as i64).collect::<Vec<_>>());
+    for node in motion.node.iter().filter(|node| is_float(&node.output[0]) && node.op_type != "DequantizeLinear") {
+        let is_constant = |name: &String| motion.initializer.iter().any(|tensor| tensor.name == *name);
+        let inputs = node.input.iter().filter(|name| !is_constant(name)).map(info).collect();
+        let output = node.output.iter().map(info).collect();
+        let kinds = compare(GraphProto { node: vec![node.clone()], input: inputs, output, ..motion.clone() });
+        assert_eq!(kinds, ["FloatRegion"], "{}", node.op_type);
+    }
+}
+
+#[test]
+fn a_way_out_and_back_in_makes_two_regions() {
+    // The engine's MaxPool between: what comes before it and what comes after it cannot run at once.
+    let pool = with(node("MaxPool", &["a"], &["b"]), integers("kernel_shape", &[1, 1]));
+    let graph = GraphProto {
+        node: vec![
+            node("Add", &["x", "x"], &["a"]),
+            pool,
+            node("Mul", &["b", "x"], &["c"]),
+            node("Mul", &["x", "x"], &["d"]),
+            node("Sub", &["c", "d"], &["e"]),
+        ],
+        input: vec![info("x", &[1, 2, 3, 4])],
+        output: vec![info("e", &[1, 2, 3, 4])],
+        ..Default::default()
+    };
+    assert_eq!(compare(graph.clone()), ["FloatRegion", "MaxPool", "FloatRegion"]);
+    let (_, regions) = grouped(&network(graph));
+    let names = |region: &Region| region.outputs.iter().map(|output| output.name.clone()).collect::<Vec<_>>();
+    assert_eq!(regions.iter().map(|region| names(region)).collect::<Vec<_>>(), [vec!["a", "d"], vec!["e"]]);
+}
+
+#[test]
+fn what_is_large_or_has_bytes_outside_stays_with_the_engine() {
+    let single = |op: NodeProto, shape: &[i64]| GraphProto {
+        input: vec![info("x", shape)],
+        output: vec![info(&op.output[0], shape)],
+        node: vec![op],
+        initializer: vec![scalar("scale", DataType::Float, 0.01), scalar("point", DataType::Uint8, 3.0)],
+        ..Default::default()
+    };
+    assert_eq!(compare(single(node("Add", &["x", "x"], &["y"]), &[1, 8, 128, 256])), ["Add"]);
+    assert_eq!(compare(single(node("Add", &["x", "x"], &["y"]), &[1, 1, 1, 1, 2])), ["Add"]);
+    assert_eq!(compare(single(node("Sigmoid", &["x"], &["y"]), &[1, 8, 32, 32])), ["Sigmoid"]);
+    // Bytes that leave.
+    let mut bytes = single(node("Relu", &["x"], &["r"]), &[1, 2, 3, 4]);
+    bytes.node.push(node("QuantizeLinear", &["r", "scale", "point"], &["q"]));
+    bytes.node.push(node("DequantizeLinear", &["q", "scale", "point"], &["dq"]));
+    bytes.output =
+        vec![crate::model::tests::toy::typed("q", DataType::Uint8, &[1, 2, 3, 4]), info("dq", &[1, 2, 3, 4])];
+    assert_eq!(kinds(&grouped(&network(bytes.clone())).0), ["FloatRegion", "QuantizeLinear", "DequantizeLinear"]);
+    bytes.output.remove(0);
+    assert_eq!(compare(bytes), ["FloatRegion"]);
+}
+
+#[test]
+fn shapes_that_do_not_meet_are_left_to_the_engine() {
+    // Its own check of shapes is the one that speaks: here nothing is grouped, and nothing panics.
+    let network = network(motion());
+    let mut facts = facts::infer(&network, &ila::onnx()).unwrap();
+    for (name, (_, shape)) in &mut facts {
+        if name != "y" {
+            shape.iter_mut().for_each(|side| *side += 1);
+        }
+    }
+    let (graph, _) = super::group(network.graph.clone(), &facts);
+    assert!(kinds(&graph).contains(&"Slice"));
+}
