@@ -3,6 +3,7 @@
     python benches/networks.py FOLDER        # writes FOLDER/resnet18 and FOLDER/mobilenetv2, 3×192×320
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -107,5 +108,7 @@ def write(folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    for path in write(Path(sys.argv[1])):
+    parser = argparse.ArgumentParser(description="Writes folder/resnet18 and folder/mobilenetv2: bundles with random weights.")
+    parser.add_argument("folder", type=Path)
+    for path in write(parser.parse_args().folder):
         print(path)

@@ -1,6 +1,6 @@
 //! Constants of a graph as numbers. Lengths and finiteness were settled by `check` before.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, TensorProto};
@@ -8,6 +8,19 @@ use tract_onnx::pb::{GraphProto, TensorProto};
 /// All initializers and the results of Constant nodes, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Constants<'a>(HashMap<&'a str, &'a TensorProto>);
+
+/// Tensors whose numbers are known before the first frame: constants, and what follows from nothing else. With `sizes` the sizes of tensors are
+/// known, too. Nodes are in order.
+pub(crate) fn known(graph: &GraphProto, sizes: bool) -> HashSet<&str> {
+    let mut known: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    for node in &graph.node {
+        let mut inputs = node.input.iter().filter(|name| !name.is_empty());
+        if sizes && node.op_type == "Shape" || inputs.all(|name| known.contains(name.as_str())) {
+            known.extend(node.output.iter().map(String::as_str));
+        }
+    }
+    known
+}
 
 /// Integer elements and what they are stored as.
 #[derive(Debug, Clone, PartialEq)]

@@ -30,11 +30,13 @@ pub(super) fn find(
             return None;
         }
         let (from, way, channels) = mixture(node, &constants).or_else(|| leading(node, &constants, facts))?;
-        let mut entering = found.values.iter().zip(&found.origins).filter(|(_, origin)| match origin {
-            Origin::Float(tensor) => tensor == name,
-            _ => false,
+        let entering = found.values.iter().zip(&found.origins);
+        let mut fits = entering.filter_map(|(value, origin)| match origin {
+            Origin::Float(tensor) if tensor == name => Some(value.channels == channels),
+            Origin::Bytes(tensor) if tensor == name => Some(false),
+            _ => None,
         });
-        entering.all(|(value, _)| value.channels == channels).then(|| (name.clone(), (from, way)))
+        (fits.next()? && fits.all(|fits| fits)).then(|| (name.clone(), (from, way)))
     };
     nodes.iter().filter_map(entry).collect()
 }

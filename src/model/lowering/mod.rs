@@ -128,6 +128,10 @@ pub(crate) fn lower(
         grouped.kept.contains(index).then(|| format!("{} ({}): {reason}", node_name(node), node.op_type))
     };
     let float = found.float.iter().filter_map(name).collect();
-    let (graph, floats) = float::group(grouped.graph, facts);
+    // A network without quantisation is the engine's, whose convolutions take in what follows them.
+    let (graph, floats) = match regions.is_empty() {
+        true => (grouped.graph, vec![]),
+        false => float::group(grouped.graph, facts),
+    };
     Ok(Lowered { graph, regions, floats, float })
 }

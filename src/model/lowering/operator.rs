@@ -32,7 +32,7 @@ pub(crate) fn settle(
     integer: &[Arc<Compiled>],
     floats: &[Arc<float::Region>],
 ) -> TractResult<()> {
-    for node in model.nodes_mut().iter_mut().filter(|node| node.op.name() == OPERATOR) {
+    for node in model.nodes_mut().iter_mut().filter(|node| node.op.name() == REGION) {
         // The reader is given plain functions, so what a node stands for comes by its name.
         let name = &node.name;
         let integer = integer.iter().find(|region| region.name == *name).cloned().map(Part::Integer);
@@ -41,6 +41,9 @@ pub(crate) fn settle(
     }
     Ok(())
 }
+
+/// What the engine calls either kind of region before it has a plan.
+const REGION: &str = "Region";
 
 /// As it stands in the lowered graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +54,7 @@ struct Unsettled {
 
 impl Expansion for Unsettled {
     fn name(&self) -> StaticName {
-        OPERATOR.into()
+        REGION.into()
     }
 
     fn nboutputs(&self) -> TractResult<usize> {
@@ -117,7 +120,7 @@ impl Eq for Imported {}
 
 impl Expansion for Imported {
     fn name(&self) -> StaticName {
-        OPERATOR.into()
+        REGION.into()
     }
 
     fn nboutputs(&self) -> TractResult<usize> {

@@ -12,7 +12,7 @@ use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
 use tract_onnx::pb::{GraphProto, NodeProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto};
 use tract_onnx::tract_hir::internal::*;
 
-use super::program::{Form, Region, Way};
+use super::program::{Form, Region, Way, tensors};
 use crate::model::onnx::{stated, words};
 use crate::model::wiring::IMAGE;
 
@@ -52,14 +52,14 @@ pub(super) fn feed(graph: &mut GraphProto, regions: &mut [Region]) -> Result<(),
             node.input.iter_mut().for_each(&mut rename);
             continue;
         };
-        for (name, edge) in node.input.iter_mut().zip(&mut region.inputs) {
-            if name == IMAGE && edge.way == Way::Plain {
+        for edge in &mut region.inputs {
+            if edge.tensor == IMAGE && edge.way == Way::Plain {
                 edge.form = Form::Picture;
             } else {
-                rename(name);
                 rename(&mut edge.tensor);
             }
         }
+        node.input = tensors(&region.inputs).into_iter().map(str::to_owned).collect();
     }
     if in_numbers {
         let node = NodeProto {

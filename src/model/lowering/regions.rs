@@ -15,6 +15,7 @@ use milad_kernels::int8::Layout;
 use tract_onnx::pb::{GraphProto, NodeProto};
 
 use super::OPERATOR;
+use super::constants::known;
 use super::entries;
 use super::program::{Edge, Form, Operation, Part, Region, ValueId, Way, tensors};
 use super::sandwich::{Analysis, Origin};
@@ -44,6 +45,7 @@ struct Grouper<'a> {
     facts: &'a Facts,
     found: &'a Analysis,
     producers: HashMap<&'a str, usize>,
+    known: HashSet<&'a str>,
     /// Steps and nodes that something needs.
     needed: HashSet<Maker>,
     level: HashMap<Maker, usize>,
@@ -53,7 +55,15 @@ struct Grouper<'a> {
 pub(crate) fn group(graph: &GraphProto, facts: &Facts, found: &Analysis) -> Grouped {
     let nodes = graph.node.iter().enumerate();
     let producers = nodes.flat_map(|(i, node)| node.output.iter().map(move |name| (name.as_str(), i))).collect();
-    let mut grouper = Grouper { graph, facts, found, producers, needed: HashSet::new(), level: HashMap::new() };
+    let mut grouper = Grouper {
+        graph,
+        facts,
+        found,
+        producers,
+        known: known(graph, false),
+        needed: HashSet::new(),
+        level: HashMap::new(),
+    };
     grouper.need();
     grouper.levels();
     grouper.write()
@@ -98,7 +108,8 @@ impl<'a> Grouper<'a> {
                     Origin::Step(other) => Some((Maker::Step(*other), false)),
                     Origin::Float(name) | Origin::Bytes(name) => {
                         let maker = self.maker(name)?;
-                        Some((maker, !matches!(maker, Maker::Node(index) if self.is_constant(index))))
+                        // Constants and what follows from them alone make no way back in.
+                        Some((maker, !self.known.contains(name.as_str())))
                     }
                 })
                 .collect(),
@@ -138,16 +149,6 @@ impl<'a> Grouper<'a> {
             let level = level.max().unwrap_or(0);
             self.level.insert(maker, level);
         }
-    }
-
-    /// Constants and what follows from them alone make no way back in.
-    fn is_constant(&self, index: usize) -> bool {
-        let Some(node) = self.graph.node.get(index) else { return false };
-        let constant = |name: &String| {
-            self.graph.initializer.iter().any(|weights| weights.name == *name)
-                || self.producers.get(name.as_str()).is_some_and(|&index| self.is_constant(index))
-        };
-        node.input.iter().filter(|name| !name.is_empty()).all(constant)
     }
 
     /// The region of each needed step: connected steps of one level.
@@ -391,15 +392,19 @@ fn node(region: &Region) -> NodeProto {
 
 /// Each node after the nodes that it reads from, otherwise in the given order.
 pub(super) fn sorted(nodes: Vec<NodeProto>) -> Vec<NodeProto> {
-    let made: HashSet<String> = nodes.iter().flat_map(|node| node.output.iter().cloned()).collect();
+    // A left out input or output has an empty name.
+    fn named(names: &[String]) -> impl Iterator<Item = &String> {
+        names.iter().filter(|name| !name.is_empty())
+    }
+    let made: HashSet<String> = nodes.iter().flat_map(|node| named(&node.output)).cloned().collect();
     let mut ready: HashSet<String> = HashSet::new();
     let (mut open, mut done) = (nodes, vec![]);
     while !open.is_empty() {
         let before = open.len();
         let (now, later): (Vec<_>, Vec<_>) = open.into_iter().partition(|node| {
-            let is_ready = node.input.iter().all(|name| !made.contains(name) || ready.contains(name));
+            let is_ready = named(&node.input).all(|name| !made.contains(name) || ready.contains(name));
             if is_ready {
-                ready.extend(node.output.iter().cloned());
+                ready.extend(named(&node.output).cloned());
             }
             is_ready
         });

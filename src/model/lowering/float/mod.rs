@@ -1,19 +1,20 @@
 //! Small operators in float become regions, too: what stands between integer regions and attention, such as offsets and their moments.
 //!
 //! Each would be a node of the engine's plan that allocates its output; together they take longer to be called than to compute. A region
-//! of them is one node, whose steps run one after the other in one block of numbers ([`steps`]). What an operator computes is unchanged;
-//! sums are formed in another order than the engine's. Operators that are large, or unknown here ([`reading`]), stay with the engine.
+//! of them is one node, whose steps run one after the other in one block of numbers ([`steps`]). Each computes what its definition says, sums in
+//! their own order, whatever the CPU. Operators that are large, or unknown here ([`reading`]), stay with the engine. See docs/adr/0020.
 
 mod reading;
 mod steps;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use tract_onnx::pb::{GraphProto, NodeProto};
 
+use super::constants::known;
 use super::regions::sorted;
 use super::weights::Reader;
 use crate::model::facts::Facts;
@@ -71,24 +72,45 @@ impl Region {
     }
 }
 
+/// Numbers in the blocks of one network's regions, at most: 4 MiB.
+const MOST_NUMBERS: usize = 1 << 20;
+
 /// Makes regions of what can be in one; the graph then has a node for each, of that name.
 pub(super) fn group(graph: GraphProto, facts: &Facts) -> (GraphProto, Vec<Arc<Region>>) {
     let reader = Reader::new(&graph);
-    let taken = candidates(&graph, facts, &reader);
-    let mut of_level: Vec<Vec<usize>> = vec![];
-    for (index, level) in levels(&graph, &taken).into_iter().enumerate().filter(|(index, _)| taken.contains(index)) {
-        of_level.resize_with(of_level.len().max(level + 1), Vec::new);
-        of_level[level].push(index);
+    let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (index, node) in graph.node.iter().enumerate() {
+        node.input.iter().filter(|name| !name.is_empty()).for_each(|name| readers.entry(name).or_default().push(index));
     }
-    let (mut regions, mut gone) = (vec![], HashSet::new());
-    for members in of_level.into_iter().filter(|members| !members.is_empty()) {
+    let outputs: HashSet<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
+    let taken = candidates(&graph, facts, &reader, &readers, &outputs);
+    let levels = levels(&graph, &taken);
+    let mut of_level: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for index in (0..graph.node.len()).filter(|index| taken.contains(index)) {
+        of_level.entry(levels[index]).or_default().push(index);
+    }
+    let (mut regions, mut gone, mut numbers) = (vec![], HashSet::new(), 0);
+    for (level, members) in of_level {
+        let mut builder = Builder::new(&reader, facts);
+        let nodes = members.iter().filter_map(|&index| graph.node.get(index));
+        // What leaves: outputs of the network, and what any other node reads.
+        let leaves = |name: &&String| {
+            let inside = |reader: &usize| taken.contains(reader) && levels[*reader] == level;
+            outputs.contains(name.as_str())
+                || readers.get(name.as_str()).is_some_and(|readers| !readers.iter().all(inside))
+        };
+        let visible: Vec<&str> =
+            nodes.clone().flat_map(|node| &node.output).filter(leaves).map(String::as_str).collect();
+        let built = nodes
+            .into_iter()
+            .try_for_each(|node| builder.node(node).filter(|()| numbers + builder.numbers() <= MOST_NUMBERS));
         let name = format!("float-{}", regions.len());
-        if let Some(region) = region(&graph, facts, &reader, name, &members) {
-            gone.extend(members);
-            regions.push(Arc::new(region));
-        }
+        let Some(region) = built.and_then(|()| builder.finish(name, &visible)) else { continue };
+        numbers += region.block.len();
+        gone.extend(members);
+        regions.push(Arc::new(region));
     }
-    drop(reader);
+    drop((reader, readers, outputs));
     let kept = graph.node.into_iter().enumerate().filter(|(index, _)| !gone.contains(index)).map(|(_, node)| node);
     let nodes = sorted(kept.chain(regions.iter().map(|region| node(region))).collect());
     let read: HashSet<&str> = nodes.iter().flat_map(|node| &node.input).map(String::as_str).collect();
@@ -99,18 +121,26 @@ pub(super) fn group(graph: GraphProto, facts: &Facts) -> (GraphProto, Vec<Arc<Re
 }
 
 /// Nodes that can be steps.
-fn candidates(graph: &GraphProto, facts: &Facts, reader: &Reader) -> HashSet<usize> {
-    let by_name = |node: &NodeProto, at: usize| node.input.get(at).map_or(String::new(), String::clone);
+fn candidates(
+    graph: &GraphProto,
+    facts: &Facts,
+    reader: &Reader,
+    readers: &HashMap<&str, Vec<usize>>,
+    outputs: &HashSet<&str>,
+) -> HashSet<usize> {
+    let known = known(graph, true);
     let mut taken: HashSet<usize> = HashSet::new();
     let mut codes: HashMap<&str, usize> = HashMap::new();
     for (index, node) in graph.node.iter().enumerate() {
         let mut builder = Builder::new(reader, facts);
         if node.op_type == "DequantizeLinear" {
-            let Some((&name, _)) = codes.get_key_value(by_name(node, 0).as_str()) else { continue };
+            let from = node.input.first().map_or("", String::as_str);
+            let Some((&name, _)) = codes.get_key_value(from) else { continue };
             builder.suppose(name);
         }
-        let follows_constants = node.input.iter().all(|name| name.is_empty() || reader.constants.contains(name));
-        if !follows_constants && builder.node(node).is_some() {
+        // What is known before the first frame is the engine's to fold, and some operators insist on it.
+        let is_known = node.output.iter().all(|name| known.contains(name.as_str()));
+        if !is_known && builder.node(node).is_some() {
             taken.insert(index);
             if let ("QuantizeLinear", Some(output)) = (node.op_type.as_str(), node.output.first()) {
                 codes.insert(output, index);
@@ -119,10 +149,8 @@ fn candidates(graph: &GraphProto, facts: &Facts, reader: &Reader) -> HashSet<usi
     }
     // Bytes stay inside: whoever reads them must be a step too, and whoever reads them as a step must have them.
     for (name, quantise) in codes {
-        let readers = graph.node.iter().enumerate().filter(|(_, node)| node.input.iter().any(|input| input == name));
-        let readers: Vec<usize> = readers.map(|(index, _)| index).collect();
-        let is_output = graph.output.iter().any(|output| output.name == name);
-        if is_output || readers.is_empty() || readers.iter().any(|reader| !taken.contains(reader)) {
+        let readers = readers.get(name).map(Vec::as_slice).unwrap_or_default();
+        if outputs.contains(name) || readers.is_empty() || readers.iter().any(|reader| !taken.contains(reader)) {
             taken.remove(&quantise);
             readers.iter().for_each(|reader| {
                 taken.remove(reader);
@@ -133,33 +161,18 @@ fn candidates(graph: &GraphProto, facts: &Facts, reader: &Reader) -> HashSet<usi
 }
 
 /// For each node the greatest number of ways out of such regions on any path to it. What has the same can run together: no way leads out of
-/// them and back in.
+/// them and back in. Nodes are in order.
 fn levels(graph: &GraphProto, taken: &HashSet<usize>) -> Vec<usize> {
     let mut level: HashMap<&str, (usize, bool)> = HashMap::new();
     let mut levels = vec![];
     for (index, node) in graph.node.iter().enumerate() {
         let is_step = taken.contains(&index);
-        let read = node.input.iter().filter_map(|name| level.get(name.as_str()));
+        let read = node.input.iter().filter(|name| !name.is_empty()).filter_map(|name| level.get(name.as_str()));
         let own = read.map(|&(level, from_step)| level + usize::from(from_step && !is_step)).max().unwrap_or(0);
         level.extend(node.output.iter().map(|name| (name.as_str(), (own, is_step))));
         levels.push(own);
     }
     levels
-}
-
-fn region(graph: &GraphProto, facts: &Facts, reader: &Reader, name: String, members: &[usize]) -> Option<Region> {
-    let mut builder = Builder::new(reader, facts);
-    let mut visible = vec![];
-    for node in members.iter().filter_map(|&index| graph.node.get(index)) {
-        builder.node(node)?;
-        let read_elsewhere = |name: &String| {
-            let others = graph.node.iter().enumerate().filter(|(index, _)| !members.contains(index));
-            others.flat_map(|(_, node)| &node.input).any(|input| input == name)
-                || graph.output.iter().any(|output| output.name == *name)
-        };
-        visible.extend(node.output.iter().filter(|name| read_elsewhere(name)).map(String::as_str));
-    }
-    builder.finish(name, &visible)
 }
 
 fn node(region: &Region) -> NodeProto {

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use milad_kernels::int8::Quantisation;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::DatumType;
 
@@ -86,6 +85,11 @@ impl<'a> Builder<'a> {
         Builder { reader, facts, placed: HashMap::new(), inputs: vec![], steps: vec![], block: vec![] }
     }
 
+    /// In its block so far.
+    pub fn numbers(&self) -> usize {
+        self.block.len()
+    }
+
     /// Takes for granted that a node of the region gives the bytes `name`.
     pub fn suppose(&mut self, name: &'a str) -> Option<()> {
         let (_, shape) = self.facts.get(name)?;
@@ -148,18 +152,19 @@ impl<'a> Builder<'a> {
         if let Some(placed) = self.placed.get(name) {
             return Some(placed.clone());
         }
-        let placed = match (self.reader.constants.floats(name), self.reader.constants.shape(name)) {
-            (Some(numbers), Some(shape)) if numbers.len() <= MOST_NUMBERS => {
+        let placed = match self.reader.constants.shape(name) {
+            Some(shape) => {
+                (1..=MOST_NUMBERS).contains(&count(&shape)).then_some(())?;
+                let numbers = self.reader.constants.floats(name)?;
+                (numbers.len() == count(&shape)).then_some(())?;
                 let placed = Placed::dense(Source::Block, self.block.len(), shape);
-                (numbers.len() == count(&placed.shape)).then_some(())?;
                 self.block.extend(numbers);
                 placed
             }
-            (Some(_), _) => return None,
-            (None, _) => {
+            None => {
                 let (datum, shape) = self.facts.get(name)?;
-                let is_constant = self.reader.constants.contains(name);
-                (*datum == DatumType::F32 && !is_constant && shape.len() <= RANK).then_some(())?;
+                let fits = *datum == DatumType::F32 && shape.len() <= RANK;
+                (fits && (1..=MOST_NUMBERS).contains(&count(shape))).then_some(())?;
                 self.inputs.push((name.into(), shape.clone()));
                 Placed::dense(Source::Input(self.inputs.len() - 1), 0, shape.clone())
             }
@@ -309,17 +314,21 @@ impl<'a> Builder<'a> {
     /// QuantizeLinear and DequantizeLinear; codes are numbers here, too.
     fn codes(&mut self, node: &'a NodeProto, shape: Vec<usize>, to_codes: bool) -> Option<Placed> {
         let parameters = Parameters::of(&self.reader.constants, node).ok()?;
-        let (scale, _): (Quantisation, bool) = parameters.single(&node.output[0]).ok()?;
+        let bytes = if to_codes { node.output.first()? } else { node.input.first()? };
+        let (quantisation, is_signed) = parameters.single(bytes).ok()?;
+        // Without a zero-point only the bytes themselves say what they are.
+        let datum = self.facts.get(bytes.as_str())?.0.unquantized();
+        (datum == if is_signed { DatumType::I8 } else { DatumType::U8 }).then_some(())?;
         let from = match to_codes {
             true => self.input(node, 0)?,
-            false => self.placed.get(node.input.first()?.as_str())?.clone(),
+            false => self.placed.get(bytes.as_str())?.clone(),
         };
         let view = from.view(&shape)?;
         let to = self.fresh(shape)?;
-        match to_codes {
-            true => self.step(Operation::Unary(Box::new(move |x| scale.quantise(x).into()), view), to),
-            false => self.step(Operation::Unary(Box::new(move |code| scale.dequantise(code as u8)), view), to),
-        }
+        self.step(
+            if to_codes { Operation::Quantise(quantisation, view) } else { Operation::Dequantise(quantisation, view) },
+            to,
+        )
     }
 
     /// A function of one number.

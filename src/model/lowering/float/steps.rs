@@ -1,5 +1,7 @@
 //! What a region in float does, as loops over numbers at fixed distances.
 
+use milad_kernels::int8::Quantisation;
+
 /// Axes of a loop nest; shorter shapes are filled up in front.
 pub(super) const RANK: usize = 4;
 
@@ -35,6 +37,9 @@ pub(super) enum Binary {
 pub(super) enum Operation {
     Copy(View),
     Unary(Function, View),
+    /// To codes, which are numbers here, too.
+    Quantise(Quantisation, View),
+    Dequantise(Quantisation, View),
     Binary(Binary, View, View),
     /// Over the axes that are longer than 1 here.
     Mean(View, [usize; RANK]),
@@ -47,6 +52,8 @@ impl std::fmt::Debug for Operation {
         match self {
             Operation::Copy(view) => f.debug_tuple("Copy").field(view).finish(),
             Operation::Unary(_, view) => f.debug_tuple("Unary").field(view).finish(),
+            Operation::Quantise(to, view) => f.debug_tuple("Quantise").field(to).field(view).finish(),
+            Operation::Dequantise(from, view) => f.debug_tuple("Dequantise").field(from).field(view).finish(),
             Operation::Binary(kind, a, b) => f.debug_tuple("Binary").field(kind).field(a).field(b).finish(),
             Operation::Mean(view, over) => f.debug_tuple("Mean").field(view).field(over).finish(),
             Operation::Product(a, b, depth) => f.debug_tuple("Product").field(a).field(b).field(depth).finish(),
@@ -75,7 +82,9 @@ impl Step {
         mut strides: [usize; RANK],
     ) -> Step {
         match &mut operation {
-            Operation::Copy(a) | Operation::Unary(_, a) => merge(&mut shape, &mut [&mut strides, &mut a.strides]),
+            Operation::Copy(a) | Operation::Unary(_, a) | Operation::Quantise(_, a) | Operation::Dequantise(_, a) => {
+                merge(&mut shape, &mut [&mut strides, &mut a.strides])
+            }
             Operation::Binary(_, a, b) => merge(&mut shape, &mut [&mut strides, &mut a.strides, &mut b.strides]),
             Operation::Mean(..) | Operation::Product(..) => {}
         }
@@ -94,6 +103,12 @@ impl Step {
         match &self.operation {
             Operation::Copy(view) => self.unary(to, from(view)?, view, |x| x),
             Operation::Unary(function, view) => self.unary(to, from(view)?, view, function),
+            Operation::Quantise(quantisation, view) => {
+                self.unary(to, from(view)?, view, |x| quantisation.quantise(x).into())
+            }
+            Operation::Dequantise(quantisation, view) => {
+                self.unary(to, from(view)?, view, |code| quantisation.dequantise(code as u8))
+            }
             Operation::Binary(kind, a, b) => {
                 let read = [(from(a)?, a), (from(b)?, b)];
                 match kind {

@@ -184,16 +184,13 @@ fn a_way_out_and_back_in_makes_two_regions() {
 
 #[test]
 fn what_is_large_or_has_bytes_outside_stays_with_the_engine() {
-    let single = |op: NodeProto, shape: &[i64]| GraphProto {
-        input: vec![info("x", shape)],
-        output: vec![info(&op.output[0], shape)],
-        node: vec![op],
-        initializer: vec![scalar("scale", DataType::Float, 0.01), scalar("point", DataType::Uint8, 3.0)],
-        ..Default::default()
-    };
+    let constants = || vec![scalar("scale", DataType::Float, 0.01), scalar("point", DataType::Uint8, 3.0)];
+    let single = |op: NodeProto, shape: &[i64]| single(op, shape, shape, constants());
     assert_eq!(compare(single(node("Add", &["x", "x"], &["y"]), &[1, 8, 128, 256])), ["Add"]);
     assert_eq!(compare(single(node("Add", &["x", "x"], &["y"]), &[1, 1, 1, 1, 2])), ["Add"]);
     assert_eq!(compare(single(node("Sigmoid", &["x"], &["y"]), &[1, 8, 32, 32])), ["Sigmoid"]);
+    let pool = node("GlobalAveragePool", &["x"], &["y"]);
+    assert_eq!(compare(super::tests::single(pool, &[1, 8, 128, 128], &[1, 8, 1, 1], vec![])), ["GlobalAveragePool"]);
     // Bytes that leave.
     let mut bytes = single(node("Relu", &["x"], &["r"]), &[1, 2, 3, 4]);
     bytes.node.push(node("QuantizeLinear", &["r", "scale", "point"], &["q"]));
@@ -203,6 +200,190 @@ fn what_is_large_or_has_bytes_outside_stays_with_the_engine() {
     assert_eq!(kinds(&grouped(&network(bytes.clone())).0), ["FloatRegion", "QuantizeLinear", "DequantizeLinear"]);
     bytes.output.remove(0);
     assert_eq!(compare(bytes), ["FloatRegion"]);
+}
+
+/// One node on `x`, or on `x` and constants.
+fn single(op: NodeProto, from: &[i64], to: &[i64], initializer: Vec<TensorProto>) -> GraphProto {
+    GraphProto {
+        input: vec![info("x", from)],
+        output: vec![info(&op.output[0], to)],
+        node: vec![op],
+        initializer,
+        ..Default::default()
+    }
+}
+
+#[test]
+fn other_operators_are_what_the_engine_makes_of_them() {
+    let [map, row] = [[1i64, 4, 3, 5].as_slice(), &[2, 6]];
+    let cases = [
+        (single(node("Relu", &["x"], &["y"]), map, map, vec![]), "FloatRegion"),
+        (
+            single(
+                node("Clip", &["x", "low", "high"], &["y"]),
+                map,
+                map,
+                vec![scalar("low", DataType::Float, -0.2), scalar("high", DataType::Float, 0.1)],
+            ),
+            "FloatRegion",
+        ),
+        (single(node("Tanh", &["x"], &["y"]), row, row, vec![]), "FloatRegion"),
+        (single(node("GlobalAveragePool", &["x"], &["y"]), map, &[1, 4, 1, 1], vec![]), "FloatRegion"),
+        (single(node("Identity", &["x"], &["y"]), map, map, vec![]), "FloatRegion"),
+        (
+            single(node("Squeeze", &["x", "first"], &["y"]), map, &[4, 3, 5], vec![indices("first", &[0])]),
+            "FloatRegion",
+        ),
+        (single(with(node("Flatten", &["x"], &["y"]), integer("axis", 2)), map, &[4, 15], vec![]), "FloatRegion"),
+        (single(node("Reshape", &["x", "to"], &["y"]), map, &[2, 30], vec![indices("to", &[2, -1])]), "FloatRegion"),
+        // From the last but two, and as far as there is any.
+        (
+            single(
+                node("Slice", &["x", "from", "to"], &["y"]),
+                row,
+                &[2, 3],
+                vec![indices("from", &[-9, -3]), indices("to", &[9, 7])],
+            ),
+            "FloatRegion",
+        ),
+        (
+            single(
+                node("Slice", &["x", "from", "to", "axis", "step"], &["y"]),
+                row,
+                &[2, 3],
+                vec![indices("from", &[1]), indices("to", &[6]), indices("axis", &[-1]), indices("step", &[2])],
+            ),
+            "FloatRegion",
+        ),
+        (
+            single(
+                node("Slice", &["x", "from", "to", "axis", "step"], &["y"]),
+                row,
+                &[2, 6],
+                vec![indices("from", &[5]), indices("to", &[-9]), indices("axis", &[1]), indices("step", &[-1])],
+            ),
+            "Slice",
+        ),
+        (
+            single(
+                with(node("Gemm", &["x", "w"], &["y"]), integer("transA", 1)),
+                row,
+                &[6, 3],
+                vec![weights("w", &[2, 3], 9)],
+            ),
+            "FloatRegion",
+        ),
+        (
+            single(
+                NodeProto { attribute: vec![integer("keepdims", 1)], ..node("ReduceMean", &["x", "axes"], &["y"]) },
+                map,
+                &[1, 4, 1, 5],
+                vec![indices("axes", &[2])],
+            ),
+            "FloatRegion",
+        ),
+    ];
+    for (graph, kind) in cases {
+        let operator = graph.node[0].op_type.clone();
+        assert_eq!(compare(graph), [kind], "{operator}");
+    }
+}
+
+#[test]
+fn views_of_views_are_read_where_they_lie() {
+    let graph = GraphProto {
+        node: vec![
+            node("Slice", &["x", "one", "three", "axis"], &["middle"]),
+            with(node("ReduceMean", &["middle", "rows"], &["mean"]), integer("keepdims", 0)),
+            node("Reshape", &["middle", "flat"], &["long"]),
+            node("Slice", &["long", "one", "nine", "axis"], &["part"]),
+            node("Mul", &["part", "part"], &["square"]),
+        ],
+        initializer: vec![
+            indices("one", &[1]),
+            indices("three", &[3]),
+            indices("nine", &[9]),
+            indices("axis", &[1]),
+            indices("rows", &[2]),
+            indices("flat", &[1, 30]),
+        ],
+        input: vec![info("x", &[1, 4, 3, 5])],
+        output: vec![info("mean", &[1, 2, 5]), info("square", &[1, 8])],
+        ..Default::default()
+    };
+    assert_eq!(compare(graph), ["FloatRegion"]);
+}
+
+#[test]
+fn bytes_without_a_zero_point_are_what_their_type_says() {
+    let mut graph = single(
+        node("QuantizeLinear", &["x", "scale", "point"], &["q"]),
+        &[1, 2, 3, 4],
+        &[1, 2, 3, 4],
+        vec![scalar("scale", DataType::Float, 0.01), scalar("point", DataType::Int8, 0.0)],
+    );
+    graph.node.push(node("DequantizeLinear", &["q", "scale"], &["y"]));
+    graph.output = vec![info("y", &[1, 2, 3, 4])];
+    assert_eq!(compare(graph), ["QuantizeLinear", "DequantizeLinear"]);
+}
+
+#[test]
+fn what_is_known_before_the_first_frame_stays_known() {
+    // Two steps from a constant.
+    let mut graph = single(node("Add", &["one", "one"], &["two"]), &[1, 2], &[1, 2], vec![weights("one", &[1, 2], 3)]);
+    graph.node.push(node("Mul", &["two", "one"], &["three"]));
+    graph.node.push(node("Add", &["x", "three"], &["y"]));
+    graph.output = vec![info("y", &[1, 2])];
+    assert_eq!(compare(graph), ["Add", "Mul", "FloatRegion"]);
+}
+
+#[test]
+fn nothing_is_no_step() {
+    let empty = TensorProto { dims: vec![1, 0, 3], float_data: vec![], ..weights("none", &[1], 0) };
+    let join = with(node("Concat", &["x", "none"], &["y"]), integer("axis", 1));
+    assert_eq!(kinds(&grouped(&network(single(join, &[1, 2, 3], &[1, 2, 3], vec![empty]))).0), ["Concat"]);
+}
+
+#[test]
+fn left_out_names_put_nothing_out_of_order() {
+    // Attention leaves an output out, as well as inputs: what comes after it is still known to come after it.
+    let graph = GraphProto {
+        node: vec![
+            with(
+                node("InterFrameLocalAttention", &["q", "k", "v", "", "", "valid"], &["y", "", "border"]),
+                integer("radius", 1),
+            ),
+            node("Sub", &["y", "q"], &["a"]),
+            with(node("MaxPool", &["a"], &["b"]), integers("kernel_shape", &[1, 1])),
+            node("Mul", &["b", "a"], &["c"]),
+        ],
+        input: vec![info("q", &[1, 2, 3, 4]), info("k", &[1, 2, 3, 4]), info("v", &[1, 2, 3, 4]), info("valid", &[1])],
+        output: vec![info("c", &[1, 2, 3, 4]), info("border", &[1, 1, 3, 4])],
+        ..Default::default()
+    };
+    let mut graph = graph;
+    graph.node[0].domain = ila::DOMAIN.into();
+    let (graph, regions) = grouped(&network(graph));
+    assert_eq!(kinds(&graph), ["InterFrameLocalAttention", "FloatRegion", "MaxPool", "FloatRegion"]);
+    assert_eq!(regions.len(), 2);
+}
+
+#[test]
+fn a_networks_blocks_are_bounded_and_many_nodes_load_at_once() {
+    // 4 MiB are 64 of these sums; one region of them all would take more, so the engine keeps them.
+    let chain = |count: usize, sides: &[i64]| {
+        let name = |at: usize| if at == 0 { "x".to_owned() } else { format!("s{at}") };
+        let sum = |at: usize| node("Add", &[&name(at), &name(at)], &[&name(at + 1)]);
+        GraphProto {
+            node: (0..count).map(sum).collect(),
+            input: vec![info("x", sides)],
+            output: vec![info(&name(count), sides)],
+            ..Default::default()
+        }
+    };
+    assert_eq!(compare(chain(60, &[1, 16, 32, 32])), ["FloatRegion"]);
+    assert_eq!(kinds(&grouped(&network(chain(80, &[1, 16, 32, 32]))).0), vec!["Add"; 80]);
+    assert_eq!(kinds(&grouped(&network(chain(20_000, &[1, 2]))).0), ["FloatRegion"]);
 }
 
 #[test]

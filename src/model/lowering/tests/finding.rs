@@ -1,13 +1,14 @@
 //! What becomes a step, and which steps become a region.
 
 use milad_kernels::int8::Kernel;
+use tract_onnx::pb::NodeProto;
 use tract_onnx::pb::tensor_proto::DataType;
 
 use super::super::program::{Form, Operation, Part, Way};
 use super::super::regions::{Grouped, group};
 use super::super::sandwich::analyse;
 use super::sketch::Sketch;
-use crate::model::tests::toy::{attention, node};
+use crate::model::tests::toy::{attention, info, integer, node};
 
 fn grouped(sketch: &Sketch) -> (Grouped, Vec<String>) {
     let found = analyse(&sketch.graph, &sketch.facts, Kernel::Portable).unwrap();
@@ -274,4 +275,72 @@ fn planes_that_leave_one_region_go_in_one_tensor() {
     assert!(first.start == 0 && second.start.is_multiple_of(64) && second.start > 0 && second.whole > second.start);
     let inputs: Vec<usize> = grouped.graph.node.iter().map(|node| node.input.len()).collect();
     assert_eq!(inputs, [1, 3, 2], "attention's output and one tensor of planes");
+}
+
+#[test]
+fn a_slice_of_bytes_or_of_two_readings_is_no_way_in() {
+    let mut bytes = Sketch::new(6);
+    for (name, value) in [("from", 0), ("to", 4), ("axis", 1)] {
+        bytes.integers(name, DataType::Int64, &[1], &[value]);
+    }
+    let image = bytes.qdq("image", 0.02, 100);
+    bytes.conv(&image, "a", 8);
+    bytes.qdq("a", 0.05, 7);
+    bytes.push(node("Slice", &["a.q", "from", "to", "axis"], &["s"]), &[1, 4, 6, 8]);
+    bytes.push(node("DequantizeLinear", &["s", "a.scale", "a.zero"], &["s.dq"]), &[1, 4, 6, 8]);
+    bytes.conv("s.dq", "b", 4);
+    let b = bytes.qdq("b", 0.05, 7);
+    bytes.output(&b);
+    let (grouped, _) = grouped(&bytes);
+    assert_eq!(kinds(&grouped), ["IntegerRegion", "Slice", "IntegerRegion"]);
+}
+
+/// Planes that come in joined, the picture in two scales, and mixed: each edge gets what it reads.
+#[test]
+fn a_picture_beside_planes_reaches_its_own_edges() {
+    let mut sketch = residual();
+    sketch.graph.output.clear();
+    sketch.push(attention(&["d.dq", "key", "value"], &["y"]), &[1, 4, 6, 8]);
+    let y = sketch.qdq("y", 0.1, 128);
+    sketch.push(node("Add", &["b.dq", &y], &["e"]), &[1, 4, 6, 8]);
+    let e = sketch.qdq("e", 0.1, 128);
+    sketch.push(node("Add", &["d.dq", &e], &["f"]), &[1, 4, 6, 8]);
+    let f = sketch.qdq("f", 0.1, 128);
+    // The picture again, in another scale, and once more through a mixture.
+    let (scale, zero) = ("again.scale", "again.zero");
+    sketch.floats(scale, &[], &[0.04]);
+    sketch.integers(zero, DataType::Uint8, &[], &[90]);
+    sketch.push(node("QuantizeLinear", &["image", scale, zero], &["again.q"]), &[1, 3, 6, 8]);
+    sketch.push(node("DequantizeLinear", &["again.q", scale, zero], &["again.dq"]), &[1, 3, 6, 8]);
+    sketch.conv("again.dq", "g", 4);
+    let g = sketch.qdq("g", 0.1, 128);
+    sketch.push(node("Add", &[&f, &g], &["h"]), &[1, 4, 6, 8]);
+    let h = sketch.qdq("h", 0.1, 128);
+    sketch.floats("m.w", &[4, 3, 1, 1], &[0.1; 12]);
+    sketch.push(node("Conv", &["image", "m.w"], &["m"]), &[1, 4, 6, 8]);
+    let m = sketch.qdq("m", 0.02, 100);
+    sketch.push(node("Add", &[&h, &m], &["i"]), &[1, 4, 6, 8]);
+    let i = sketch.qdq("i", 0.1, 128);
+    let join = NodeProto { attribute: vec![integer("axis", 1)], ..node("Concat", &[&i, "image.dq"], &["j"]) };
+    sketch.push(join, &[1, 7, 6, 8]);
+    let j = sketch.qdq("j", 0.1, 128);
+    sketch.output(&j);
+    let (mut grouped, float) = grouped(&sketch);
+    assert_eq!(float, [""; 0]);
+    grouped.graph.input[0] = info("image", &[1, 3, 6, 8]);
+    super::super::picture::feed(&mut grouped.graph, &mut grouped.regions).unwrap();
+    for region in &grouped.regions {
+        let node = grouped.graph.node.iter().find(|node| node.name == region.name).unwrap();
+        for edge in &region.inputs {
+            assert!(node.input.contains(&edge.tensor), "{edge:?} {:?}", node.input);
+            assert_eq!(edge.form == Form::Picture, edge.tensor == "image", "{edge:?}");
+            assert_eq!(matches!(edge.way, Way::Mixed(_)), edge.tensor.starts_with("image\u{1f}"), "{edge:?}");
+        }
+        let mut names = node.input.clone();
+        names.dedup();
+        assert_eq!(names, node.input, "each once");
+    }
+    let forms =
+        |form: Form| grouped.regions.iter().flat_map(|region| &region.inputs).filter(|e| e.form == form).count();
+    assert_eq!([forms(Form::Picture), forms(Form::Plane)], [3, 3]);
 }
