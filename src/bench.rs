@@ -19,8 +19,17 @@ use crate::model::engine::{blank, pixels};
 use crate::model::profile::{Node, Peak, Profile};
 use crate::model::{Bundle, Image, InputSpec, IntegerReport, Keys, LoadReport, Networks};
 
+const LEGEND: &str = "\
+Each row is a node of the plan, or a step of an integer region: the median of its times, its part of all of them, its \
+multiply-accumulates, its part of the core's peak as measured in the same run (a little more than all of it where the peak was \
+disturbed), and the integer kernel. Kernel “–”: integers without multiply-accumulates to speak of; “float”: 32-bit floats. What \
+stands at the edges of integer regions: “look up” makes codes of the picture's bytes, “quantise” of floats, “mix” of a few planes \
+that a 1×1 convolution mixes first; “dequantise” makes floats of codes; “copy” hands codes to another region. A FloatRegion is \
+several small operators in float; they are named below the table.";
+
 /// What can be said on the command line.
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = LEGEND)]
 pub struct Args {
     /// The bundle: a folder, or a name in ./models or /usr/share/milad/models
     #[arg(long, value_name = "BUNDLE")]
@@ -271,10 +280,17 @@ fn table(report: &Report) -> String {
             "  prepare JPEG {width}×{height} {prepare_ms:.3} ms, {ratio:.2} times the decoder alone ({decode_ms:.3} ms)"
         ));
     }
+    for network in &report.networks {
+        for node in network.nodes.iter().filter(|node| !node.members.is_empty()) {
+            let members = node.members.join(", ");
+            line(format_args!("{}: small operators in float that run as one, {}: {members}", network.name, node.name));
+        }
+    }
     match report.float_though_quantised.as_slice() {
+        [] if report.integer.regions == 0 => line(format_args!("everything runs in float")),
         [] => line(format_args!("nothing that is quantised runs in float")),
         nodes => {
-            line(format_args!("{} quantised nodes run in float:", nodes.len()));
+            line(format_args!("quantised, but in float, {}:", nodes.len()));
             nodes.iter().for_each(|node| line(format_args!("  {node}")));
         }
     }

@@ -6,7 +6,7 @@ use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
 
 use super::error::BundleError;
-use super::onnx::{Network, node_name};
+use super::onnx::{Network, node_name, words};
 use super::{guard, ila};
 
 /// Types and shapes by the tensor's name in the file.
@@ -31,6 +31,7 @@ pub(crate) fn infer(network: &Network, onnx: &tract_onnx::Onnx) -> Result<Facts,
         let shape = fact.shape.as_concrete_finite().map_err(engine)?;
         let (Some(datum), Some(shape)) = (fact.datum_type(), shape) else { continue };
         small_enough(network, name, datum, &shape)?;
+        not_empty(network, name, datum, &shape)?;
         facts.insert(name.clone(), (datum, shape.to_vec()));
     }
     check_sum(network, &facts)?;
@@ -48,6 +49,24 @@ fn small_enough(network: &Network, name: &str, datum: DatumType, shape: &[usize]
         limit: format!("{MAX_TENSOR_BYTES} bytes"),
         found: format!("{found} bytes"),
         advice: "use a smaller input or fewer channels",
+    })
+}
+
+/// A picture of nothing has no mean: engines differ on what becomes of it. Constants may be empty, some say by that that they are not there.
+fn not_empty(network: &Network, name: &str, datum: DatumType, shape: &[usize]) -> Result<(), BundleError> {
+    if !(shape.contains(&0) && datum.is_float()) {
+        return Ok(());
+    }
+    let mut makers = network.graph.node.iter().filter(|node| node.output.iter().any(|made| made == name));
+    if makers.all(|node| node.op_type == "Constant") {
+        return Ok(());
+    }
+    Err(BundleError::Tensor {
+        file: network.file.clone(),
+        tensor: name.into(),
+        expected: "at least one number".into(),
+        found: words(datum, shape),
+        advice: "correct the slice or the repeats that leave nothing".into(),
     })
 }
 

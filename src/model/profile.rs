@@ -6,7 +6,7 @@ use serde::Serialize;
 use tract_onnx::tract_hir::internal::*;
 
 use super::engine::RunError;
-use super::lowering::operator::IntegerRegion;
+use super::lowering::operator::{FloatRegion, IntegerRegion};
 use super::plan::Observe;
 
 /// One node of a plan, or one step of an integer region.
@@ -28,6 +28,9 @@ pub struct Node {
     pub macs: u64,
     /// Its part of the core's peak for such arithmetic, 0…1.
     pub peak_share: f64,
+    /// Nodes of the file that it stands for, where it is a region in float.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<String>,
 }
 
 /// What one core does at most.
@@ -47,6 +50,7 @@ struct Samples {
     kernel: Option<&'static str>,
     integer: bool,
     macs: u64,
+    members: Vec<String>,
     seconds: Vec<f64>,
 }
 
@@ -69,6 +73,7 @@ impl Profile {
                     kernel: None,
                     integer: false,
                     macs: macs(model, node),
+                    members: node.op().downcast_ref::<FloatRegion>().map_or(vec![], |region| region.0.nodes.clone()),
                     seconds: vec![],
                 });
                 return;
@@ -81,6 +86,7 @@ impl Profile {
                     kernel: run.kernel.map(|kernel| kernel.name()),
                     integer: true,
                     macs: run.macs,
+                    members: vec![],
                     seconds: vec![],
                 });
             }
@@ -109,6 +115,7 @@ impl Profile {
                 share: if all > 0.0 { median / all } else { 0.0 },
                 macs: samples.macs,
                 peak_share: if median > 0.0 { samples.macs as f64 / median / most } else { 0.0 },
+                members: samples.members,
             }
         };
         samples.into_iter().zip(medians).map(node).collect()

@@ -328,7 +328,7 @@ impl OpState for RegionState {
 
 /// A region in float as a node in a plan.
 #[derive(Debug, Clone)]
-pub(crate) struct FloatRegion(Arc<float::Region>);
+pub(crate) struct FloatRegion(pub Arc<float::Region>);
 
 impl PartialEq for FloatRegion {
     fn eq(&self, other: &FloatRegion) -> bool {
@@ -341,6 +341,10 @@ impl Eq for FloatRegion {}
 impl Op for FloatRegion {
     fn name(&self) -> StaticName {
         float::OPERATOR.into()
+    }
+
+    fn info(&self) -> TractResult<Vec<String>> {
+        Ok(self.0.nodes.clone())
     }
 
     op_as_typed_op!();

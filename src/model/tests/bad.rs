@@ -284,6 +284,22 @@ fn chance_and_loops_are_refused() {
 }
 
 #[test]
+fn a_slice_that_leaves_nothing() {
+    let index = |name: &str, value: i64| TensorProto {
+        dims: vec![1],
+        data_type: DataType::Int64 as i32,
+        float_data: vec![],
+        int64_data: vec![value],
+        ..weights(name, &[1], 0)
+    };
+    let nothing = |toy: &mut Toy| {
+        toy.slow.initializer.extend([index("none", 0), index("rows", 2)]);
+        toy.slow.node.push(node("Slice", &["value.a", "none", "none", "rows"], &["nothing"]));
+    };
+    refused(nothing, &["slow.onnx", "`nothing`", "at least one number", "[1, 2, 0, 8]"]);
+}
+
+#[test]
 fn names_out_of_order() {
     refused(|toy| toy.fast.node.swap(0, 2), &["fast.onnx", "`next.key.a`", "a producer before node `found_node`"]);
     refused(|toy| toy.slow.output[0].name = "task.dept".into(), &["slow.onnx", "`task.dept`", "a node that gives"]);

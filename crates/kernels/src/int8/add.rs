@@ -93,6 +93,11 @@ impl Add {
         }
     }
 
+    /// One sum.
+    pub fn code(&self, a: u8, b: u8) -> u8 {
+        if self.fused { self.one(a, b) } else { self.wide(a, b) }
+    }
+
     fn pairs(&self, y: &mut [u8], a: &[u8], b: &[u8]) {
         if self.fused {
             add(self.kernel, self, y, a, b);

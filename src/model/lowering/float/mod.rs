@@ -16,9 +16,8 @@ use tract_onnx::pb::{GraphProto, NodeProto};
 
 use super::constants::known;
 use super::regions::sorted;
-use super::weights::Reader;
 use crate::model::facts::Facts;
-use reading::Builder;
+use reading::{Builder, Surroundings};
 use steps::{Source, Step};
 
 /// The type of the operator that a region becomes.
@@ -40,6 +39,8 @@ pub(crate) struct Region {
     /// Tensors that it reads, and their shapes.
     pub inputs: Vec<(String, Vec<usize>)>,
     pub outputs: Vec<Output>,
+    /// Names and types of the file's nodes that it stands for.
+    pub nodes: Vec<String>,
     steps: Vec<Step>,
     /// Constants, and room for what steps write.
     block: Vec<f32>,
@@ -77,13 +78,8 @@ const MOST_NUMBERS: usize = 1 << 20;
 
 /// Makes regions of what can be in one; the graph then has a node for each, of that name.
 pub(super) fn group(graph: GraphProto, facts: &Facts) -> (GraphProto, Vec<Arc<Region>>) {
-    let reader = Reader::new(&graph);
-    let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
-    for (index, node) in graph.node.iter().enumerate() {
-        node.input.iter().filter(|name| !name.is_empty()).for_each(|name| readers.entry(name).or_default().push(index));
-    }
-    let outputs: HashSet<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
-    let taken = candidates(&graph, facts, &reader, &readers, &outputs);
+    let around = Surroundings::new(&graph, facts);
+    let taken = candidates(&graph, &around);
     let levels = levels(&graph, &taken);
     let mut of_level: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for index in (0..graph.node.len()).filter(|index| taken.contains(index)) {
@@ -91,13 +87,12 @@ pub(super) fn group(graph: GraphProto, facts: &Facts) -> (GraphProto, Vec<Arc<Re
     }
     let (mut regions, mut gone, mut numbers) = (vec![], HashSet::new(), 0);
     for (level, members) in of_level {
-        let mut builder = Builder::new(&reader, facts);
+        let mut builder = Builder::new(&around);
         let nodes = members.iter().filter_map(|&index| graph.node.get(index));
         // What leaves: outputs of the network, and what any other node reads.
         let leaves = |name: &&String| {
             let inside = |reader: &usize| taken.contains(reader) && levels[*reader] == level;
-            outputs.contains(name.as_str())
-                || readers.get(name.as_str()).is_some_and(|readers| !readers.iter().all(inside))
+            around.outputs.contains(name.as_str()) || !around.readers(name).iter().all(inside)
         };
         let visible: Vec<&str> =
             nodes.clone().flat_map(|node| &node.output).filter(leaves).map(String::as_str).collect();
@@ -110,7 +105,7 @@ pub(super) fn group(graph: GraphProto, facts: &Facts) -> (GraphProto, Vec<Arc<Re
         gone.extend(members);
         regions.push(Arc::new(region));
     }
-    drop((reader, readers, outputs));
+    drop(around);
     let kept = graph.node.into_iter().enumerate().filter(|(index, _)| !gone.contains(index)).map(|(_, node)| node);
     let nodes = sorted(kept.chain(regions.iter().map(|region| node(region))).collect());
     let read: HashSet<&str> = nodes.iter().flat_map(|node| &node.input).map(String::as_str).collect();
@@ -121,18 +116,12 @@ pub(super) fn group(graph: GraphProto, facts: &Facts) -> (GraphProto, Vec<Arc<Re
 }
 
 /// Nodes that can be steps.
-fn candidates(
-    graph: &GraphProto,
-    facts: &Facts,
-    reader: &Reader,
-    readers: &HashMap<&str, Vec<usize>>,
-    outputs: &HashSet<&str>,
-) -> HashSet<usize> {
+fn candidates(graph: &GraphProto, around: &Surroundings) -> HashSet<usize> {
     let known = known(graph, true);
     let mut taken: HashSet<usize> = HashSet::new();
     let mut codes: HashMap<&str, usize> = HashMap::new();
     for (index, node) in graph.node.iter().enumerate() {
-        let mut builder = Builder::new(reader, facts);
+        let mut builder = Builder::new(around);
         if node.op_type == "DequantizeLinear" {
             let from = node.input.first().map_or("", String::as_str);
             let Some((&name, _)) = codes.get_key_value(from) else { continue };
@@ -149,8 +138,8 @@ fn candidates(
     }
     // Bytes stay inside: whoever reads them must be a step too, and whoever reads them as a step must have them.
     for (name, quantise) in codes {
-        let readers = readers.get(name).map(Vec::as_slice).unwrap_or_default();
-        if outputs.contains(name) || readers.is_empty() || readers.iter().any(|reader| !taken.contains(reader)) {
+        let readers = around.readers(name);
+        if around.outputs.contains(name) || readers.is_empty() || readers.iter().any(|reader| !taken.contains(reader)) {
             taken.remove(&quantise);
             readers.iter().for_each(|reader| {
                 taken.remove(reader);

@@ -1,8 +1,9 @@
 //! From nodes of a file to steps of a region in float.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use tract_onnx::pb::NodeProto;
+use milad_kernels::int8::{Add, Kernel, Quantisation};
+use tract_onnx::pb::{GraphProto, NodeProto};
 use tract_onnx::prelude::DatumType;
 
 use super::steps::{Binary, Operation, RANK, Source, Step, View};
@@ -12,6 +13,7 @@ use crate::model::lowering::attributes::Attributes;
 use crate::model::lowering::linear::Parameters;
 use crate::model::lowering::tables;
 use crate::model::lowering::weights::Reader;
+use crate::model::onnx::node_name;
 
 /// Numbers of a tensor, up to which plain loops are as good as the engine's.
 const MOST_NUMBERS: usize = 1 << 16;
@@ -70,19 +72,68 @@ fn filled(sides: &[usize], with: usize) -> Option<[usize; RANK]> {
     Some(filled)
 }
 
+/// The graph that nodes stand in.
+pub(super) struct Surroundings<'a> {
+    pub reader: Reader<'a>,
+    pub facts: &'a Facts,
+    /// Indices of the nodes that read a tensor.
+    pub readers: HashMap<&'a str, Vec<usize>>,
+    /// Of the network.
+    pub outputs: HashSet<&'a str>,
+    nodes: &'a [NodeProto],
+}
+
+impl<'a> Surroundings<'a> {
+    pub fn new(graph: &'a GraphProto, facts: &'a Facts) -> Surroundings<'a> {
+        let mut readers: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (index, node) in graph.node.iter().enumerate() {
+            let names = node.input.iter().filter(|name| !name.is_empty());
+            names.for_each(|name| readers.entry(name).or_default().push(index));
+        }
+        let outputs = graph.output.iter().map(|output| output.name.as_str()).collect();
+        Surroundings { reader: Reader::new(graph), facts, readers, outputs, nodes: &graph.node }
+    }
+
+    pub fn readers(&self, name: &str) -> &[usize] {
+        self.readers.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether one QuantizeLinear and nothing else reads it.
+    fn is_quantised_alone(&self, name: &str) -> bool {
+        let &[reader] = self.readers(name) else { return false };
+        !self.outputs.contains(name) && self.nodes.get(reader).is_some_and(|node| node.op_type == "QuantizeLinear")
+    }
+}
+
+/// A tensor of codes and what they mean.
+type Codes = (Placed, Quantisation);
+
 /// Reads nodes one after the other. What it says no to leaves it useless.
 pub(super) struct Builder<'a> {
-    reader: &'a Reader<'a>,
-    facts: &'a Facts,
+    around: &'a Surroundings<'a>,
     placed: HashMap<&'a str, Placed>,
+    /// What DequantizeLinear nodes read, by what they give.
+    dequantised: HashMap<&'a str, Codes>,
+    /// Sums of two such tensors that are quantised at once: their summands.
+    sums: HashMap<&'a str, [Codes; 2]>,
     inputs: Vec<(String, Vec<usize>)>,
     steps: Vec<Step>,
     block: Vec<f32>,
+    nodes: Vec<String>,
 }
 
 impl<'a> Builder<'a> {
-    pub fn new(reader: &'a Reader<'a>, facts: &'a Facts) -> Builder<'a> {
-        Builder { reader, facts, placed: HashMap::new(), inputs: vec![], steps: vec![], block: vec![] }
+    pub fn new(around: &'a Surroundings<'a>) -> Builder<'a> {
+        Builder {
+            around,
+            placed: HashMap::new(),
+            dequantised: HashMap::new(),
+            sums: HashMap::new(),
+            inputs: vec![],
+            steps: vec![],
+            block: vec![],
+            nodes: vec![],
+        }
     }
 
     /// In its block so far.
@@ -92,7 +143,7 @@ impl<'a> Builder<'a> {
 
     /// Takes for granted that a node of the region gives the bytes `name`.
     pub fn suppose(&mut self, name: &'a str) -> Option<()> {
-        let (_, shape) = self.facts.get(name)?;
+        let (_, shape) = self.around.facts.get(name)?;
         let placed = self.fresh(shape.clone())?;
         self.placed.insert(name, placed);
         Some(())
@@ -111,7 +162,7 @@ impl<'a> Builder<'a> {
                 offset: tensor.offset,
             });
         }
-        Some(Region { name, inputs: self.inputs, outputs, steps: self.steps, block: self.block })
+        Some(Region { name, inputs: self.inputs, outputs, steps: self.steps, block: self.block, nodes: self.nodes })
     }
 
     /// Adds one node; `None` where it has no place in such a region.
@@ -120,7 +171,7 @@ impl<'a> Builder<'a> {
             [to] if !to.is_empty() => to.as_str(),
             _ => return None,
         };
-        let (datum, shape) = self.facts.get(to)?;
+        let (datum, shape) = self.around.facts.get(to)?;
         let is_bytes = node.op_type == "QuantizeLinear";
         if !is_bytes && *datum != DatumType::F32 || shape.len() > RANK || !node.domain.is_empty() {
             return None;
@@ -129,6 +180,14 @@ impl<'a> Builder<'a> {
             return None;
         }
         let shape = shape.clone();
+        self.nodes.push(format!("{} ({})", node_name(node), node.op_type));
+        if node.op_type == "Add"
+            && let [Some(a), Some(b)] = [0, 1].map(|at| self.dequantised.get(node.input.get(at)?.as_str()).cloned())
+            && self.around.is_quantised_alone(to)
+        {
+            self.sums.insert(to, [a, b]);
+            return Some(());
+        }
         let placed = match node.op_type.as_str() {
             "Add" | "Sub" | "Mul" | "Div" => self.binary(node, shape)?,
             "Identity" | "Unsqueeze" | "Squeeze" | "Reshape" | "Flatten" => {
@@ -152,17 +211,17 @@ impl<'a> Builder<'a> {
         if let Some(placed) = self.placed.get(name) {
             return Some(placed.clone());
         }
-        let placed = match self.reader.constants.shape(name) {
+        let placed = match self.around.reader.constants.shape(name) {
             Some(shape) => {
                 (1..=MOST_NUMBERS).contains(&count(&shape)).then_some(())?;
-                let numbers = self.reader.constants.floats(name)?;
+                let numbers = self.around.reader.constants.floats(name)?;
                 (numbers.len() == count(&shape)).then_some(())?;
                 let placed = Placed::dense(Source::Block, self.block.len(), shape);
                 self.block.extend(numbers);
                 placed
             }
             None => {
-                let (datum, shape) = self.facts.get(name)?;
+                let (datum, shape) = self.around.facts.get(name)?;
                 let fits = *datum == DatumType::F32 && shape.len() <= RANK;
                 (fits && (1..=MOST_NUMBERS).contains(&count(shape))).then_some(())?;
                 self.inputs.push((name.into(), shape.clone()));
@@ -209,7 +268,7 @@ impl<'a> Builder<'a> {
     /// Integers at an input, or in an attribute of that name as older files have them.
     fn integers(&self, node: &NodeProto, index: usize, attribute: &str) -> Option<Vec<i64>> {
         match node.input.get(index).filter(|name| !name.is_empty()) {
-            Some(name) => Some(self.reader.constants.integers(name)?.values),
+            Some(name) => Some(self.around.reader.constants.integers(name)?.values),
             None => Attributes(node).integers(attribute).map(<[i64]>::to_vec),
         }
     }
@@ -313,28 +372,35 @@ impl<'a> Builder<'a> {
 
     /// QuantizeLinear and DequantizeLinear; codes are numbers here, too.
     fn codes(&mut self, node: &'a NodeProto, shape: Vec<usize>, to_codes: bool) -> Option<Placed> {
-        let parameters = Parameters::of(&self.reader.constants, node).ok()?;
+        let parameters = Parameters::of(&self.around.reader.constants, node).ok()?;
         let bytes = if to_codes { node.output.first()? } else { node.input.first()? };
         let (quantisation, is_signed) = parameters.single(bytes).ok()?;
         // Without a zero-point only the bytes themselves say what they are.
-        let datum = self.facts.get(bytes.as_str())?.0.unquantized();
+        let datum = self.around.facts.get(bytes.as_str())?.0.unquantized();
         (datum == if is_signed { DatumType::I8 } else { DatumType::U8 }).then_some(())?;
-        let from = match to_codes {
-            true => self.input(node, 0)?,
-            false => self.placed.get(bytes.as_str())?.clone(),
+        if !to_codes {
+            let from = self.placed.get(bytes.as_str())?.clone();
+            self.dequantised.insert(node.output.first()?, (from.clone(), quantisation));
+            let view = from.view(&shape)?;
+            let to = self.fresh(shape)?;
+            return self.step(Operation::Dequantise(quantisation, view), to);
+        }
+        let operation = match self.sums.remove(node.input.first()?.as_str()) {
+            // As the integer kernels add: in another order the last bit of a half may differ, and with it the code.
+            Some([(a, of_a), (b, of_b)]) => {
+                let add = Add::new(Kernel::selected(), [of_a, of_b], quantisation, 0..=255).ok()?;
+                Operation::AddCodes(add, a.view(&shape)?, b.view(&shape)?)
+            }
+            None => Operation::Quantise(quantisation, self.input(node, 0)?.view(&shape)?),
         };
-        let view = from.view(&shape)?;
         let to = self.fresh(shape)?;
-        self.step(
-            if to_codes { Operation::Quantise(quantisation, view) } else { Operation::Dequantise(quantisation, view) },
-            to,
-        )
+        self.step(operation, to)
     }
 
     /// A function of one number.
     fn function(&mut self, node: &'a NodeProto, shape: Vec<usize>) -> Option<Placed> {
-        let picture = node.input.iter().position(|name| !self.reader.constants.contains(name))?;
-        let function = tables::function(self.reader, node, picture).ok()??;
+        let picture = node.input.iter().position(|name| !self.around.reader.constants.contains(name))?;
+        let function = tables::function(&self.around.reader, node, picture).ok()??;
         let from = self.input(node, picture)?;
         if from.shape != shape || count(&shape) > MOST_CALLS {
             return None;

@@ -1,6 +1,6 @@
 //! What a region in float does, as loops over numbers at fixed distances.
 
-use milad_kernels::int8::Quantisation;
+use milad_kernels::int8::{Add, Quantisation};
 
 /// Axes of a loop nest; shorter shapes are filled up in front.
 pub(super) const RANK: usize = 4;
@@ -41,6 +41,8 @@ pub(super) enum Operation {
     Quantise(Quantisation, View),
     Dequantise(Quantisation, View),
     Binary(Binary, View, View),
+    /// Of two tensors of codes, to codes.
+    AddCodes(Add, View, View),
     /// Over the axes that are longer than 1 here.
     Mean(View, [usize; RANK]),
     /// Of matrices, on the last two axes: rows of the first, as long as this, with columns of the second.
@@ -55,6 +57,7 @@ impl std::fmt::Debug for Operation {
             Operation::Quantise(to, view) => f.debug_tuple("Quantise").field(to).field(view).finish(),
             Operation::Dequantise(from, view) => f.debug_tuple("Dequantise").field(from).field(view).finish(),
             Operation::Binary(kind, a, b) => f.debug_tuple("Binary").field(kind).field(a).field(b).finish(),
+            Operation::AddCodes(_, a, b) => f.debug_tuple("AddCodes").field(a).field(b).finish(),
             Operation::Mean(view, over) => f.debug_tuple("Mean").field(view).field(over).finish(),
             Operation::Product(a, b, depth) => f.debug_tuple("Product").field(a).field(b).field(depth).finish(),
         }
@@ -85,7 +88,9 @@ impl Step {
             Operation::Copy(a) | Operation::Unary(_, a) | Operation::Quantise(_, a) | Operation::Dequantise(_, a) => {
                 merge(&mut shape, &mut [&mut strides, &mut a.strides])
             }
-            Operation::Binary(_, a, b) => merge(&mut shape, &mut [&mut strides, &mut a.strides, &mut b.strides]),
+            Operation::Binary(_, a, b) | Operation::AddCodes(_, a, b) => {
+                merge(&mut shape, &mut [&mut strides, &mut a.strides, &mut b.strides])
+            }
             Operation::Mean(..) | Operation::Product(..) => {}
         }
         Step { operation, shape, start, offset, strides }
@@ -117,6 +122,10 @@ impl Step {
                     Binary::Multiply => self.binary(to, read, |a, b| a * b),
                     Binary::Divide => self.binary(to, read, |a, b| a / b),
                 }
+            }
+            Operation::AddCodes(add, a, b) => {
+                let read = [(from(a)?, a), (from(b)?, b)];
+                self.binary(to, read, |a, b| add.code(a as u8, b as u8).into())
             }
             Operation::Mean(view, over) => self.mean(to, from(view)?, view, *over),
             Operation::Product(a, b, depth) => self.product(to, [(from(a)?, a), (from(b)?, b)], *depth),

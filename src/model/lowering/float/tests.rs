@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use milad_kernels::int8::{Add, Kernel, Quantisation};
 use prost::Message;
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -325,6 +326,49 @@ fn bytes_without_a_zero_point_are_what_their_type_says() {
     graph.node.push(node("DequantizeLinear", &["q", "scale"], &["y"]));
     graph.output = vec![info("y", &[1, 2, 3, 4])];
     assert_eq!(compare(graph), ["QuantizeLinear", "DequantizeLinear"]);
+}
+
+/// Scales of which one is twice the other: half of all sums lie halfway between two codes.
+#[test]
+fn codes_are_added_as_the_integer_kernels_add_them() {
+    let scales = [("sa", 0.1f32), ("sb", 0.3), ("sy", 0.2)];
+    let mut constants: Vec<TensorProto> = scales.iter().map(|&(name, s)| scalar(name, DataType::Float, s)).collect();
+    constants.push(scalar("z", DataType::Uint8, 77.0));
+    let graph = GraphProto {
+        node: vec![
+            node("QuantizeLinear", &["a", "sa", "z"], &["aq"]),
+            node("DequantizeLinear", &["aq", "sa", "z"], &["ad"]),
+            node("QuantizeLinear", &["b", "sb", "z"], &["bq"]),
+            node("DequantizeLinear", &["bq", "sb", "z"], &["bd"]),
+            node("Add", &["ad", "bd"], &["sum"]),
+            node("QuantizeLinear", &["sum", "sy", "z"], &["yq"]),
+            node("DequantizeLinear", &["yq", "sy", "z"], &["y"]),
+        ],
+        initializer: constants,
+        input: vec![info("a", &[1, 256]), info("b", &[1, 256])],
+        output: vec![info("y", &[1, 256])],
+        ..Default::default()
+    };
+    let network = network(graph);
+    let (graph, regions) = grouped(&network);
+    assert_eq!(kinds(&graph), ["FloatRegion"]);
+    let [a, b, y] = scales.map(|(_, scale)| Quantisation { scale, zero_point: 77 });
+    let add = Add::new(Kernel::selected(), [a, b], y, 0..=255).unwrap();
+    let mut others = 0;
+    for shift in [0u8, 1, 40, 99] {
+        let codes: Vec<(u8, u8)> = (0..=255u8).map(|code| (code, code.wrapping_mul(3).wrapping_add(shift))).collect();
+        let numbers = |of: &dyn Fn(&(u8, u8)) -> f32| {
+            let numbers: Vec<f32> = codes.iter().map(of).collect();
+            Tensor::from_shape(&[1, 256], &numbers).unwrap().into_tvalue()
+        };
+        let inputs = tvec![numbers(&|pair| a.dequantise(pair.0)), numbers(&|pair| b.dequantise(pair.1))];
+        let found = run(&network, graph.clone(), &regions, &inputs).remove(0);
+        let expected = numbers(&|pair| y.dequantise(add.code(pair.0, pair.1)));
+        assert_eq!(*found, *expected);
+        let plain = numbers(&|pair| y.dequantise(y.quantise(a.dequantise(pair.0) + b.dequantise(pair.1))));
+        others += usize::from(*plain != *expected);
+    }
+    assert!(others > 0, "nothing here tells the two apart");
 }
 
 #[test]

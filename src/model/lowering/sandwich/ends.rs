@@ -27,6 +27,12 @@ impl<'a> Finder<'a> {
             None => self.add_value(from, Origin::Bytes(from.into()), parameters)?,
         };
         let value = self.value(known)?;
+        // Without a zero-point it is 0 of the bytes' own type.
+        let is_bare = input(node, 2).is_empty() && value.signed;
+        let parameters = match parameters {
+            (quantisation, false) if is_bare => (Quantisation { zero_point: 128, ..quantisation }, true),
+            parameters => parameters,
+        };
         if (value.quantisation, value.signed) == parameters {
             self.found.views.insert(to.into(), known);
             return Ok(());

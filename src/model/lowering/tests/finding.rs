@@ -344,3 +344,18 @@ fn a_picture_beside_planes_reaches_its_own_edges() {
         |form: Form| grouped.regions.iter().flat_map(|region| &region.inputs).filter(|e| e.form == form).count();
     assert_eq!([forms(Form::Picture), forms(Form::Plane)], [3, 3]);
 }
+
+#[test]
+fn signed_bytes_without_a_zero_point_are_signed_all_the_same() {
+    let mut sketch = Sketch::new(3);
+    sketch.floats("s", &[], &[0.02]);
+    sketch.integers("z", DataType::Int8, &[], &[0]);
+    sketch.push(node("QuantizeLinear", &["image", "s", "z"], &["q"]), &[1, 3, 6, 8]);
+    sketch.push(node("DequantizeLinear", &["q", "s"], &["dq"]), &[1, 3, 6, 8]);
+    sketch.conv("dq", "a", 4);
+    let a = sketch.qdq("a", 0.05, 7);
+    sketch.output(&a);
+    let (grouped, float) = grouped(&sketch);
+    assert_eq!((kinds(&grouped), float), (vec!["IntegerRegion"], vec![]));
+    assert!(grouped.regions[0].values[0].signed);
+}
