@@ -9,6 +9,7 @@ use milad_kernels::pixel::Normalise;
 use tract_onnx::pb::GraphProto;
 use tract_onnx::tract_hir::internal::TypedModel;
 
+use super::caught::caught;
 use super::engine::{Fast, Memory, RunError, Slow, blank};
 use super::error::BundleError;
 use super::facts::{self, Facts, Macs};
@@ -153,6 +154,10 @@ impl Bundle {
 
     /// Loads the bundle in `folder`, no larger than `limits`.
     pub fn load_with(folder: &Path, limits: &Limits) -> Result<Bundle, BundleError> {
+        caught(folder, || Bundle::read(folder, limits))
+    }
+
+    fn read(folder: &Path, limits: &Limits) -> Result<Bundle, BundleError> {
         let start = Instant::now();
         let file = |name: &str| folder.join(name);
         let manifest_bytes = onnx::read(&file("bundle.toml"), 1 << 20)?;
@@ -255,6 +260,10 @@ impl Bundle {
     /// As [`Bundle::into_model`], with the networks' own types. Each network runs once, on a black picture: what fails
     /// only while running fails here, and the first frame finds everything warm.
     pub fn into_networks(self, threads: usize) -> Result<Networks, BundleError> {
+        caught(&self.folder.clone(), || self.ready(threads))
+    }
+
+    fn ready(self, threads: usize) -> Result<Networks, BundleError> {
         let start = Instant::now();
         let (slow_file, fast_file) = (self.folder.join("slow.onnx"), self.folder.join("fast.onnx"));
         let plan = |name, file: &Path, model| {

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `manifest`, `onnx` | read `bundle.toml` and the network files |
 //! | `check`, `facts`, `wiring` | what must hold in a file, between tensors, between the networks |
+//! | `caught` | the engine's panics, as refusals |
 //! | `guard` | keeps the engine from computing what `facts` would refuse |
 //! | `hoist` | takes out of the frame's network what only changes with the keyframe |
 //! | `lowering` | quantised parts as integer operators |
@@ -17,6 +18,7 @@
 //! | `network` | the two networks as the pipeline runs them |
 
 mod bundle;
+mod caught;
 mod check;
 pub mod engine;
 mod error;

@@ -2,7 +2,7 @@
 
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dimension;
-use tract_onnx::pb::{NodeProto, TensorProto, type_proto};
+use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto, type_proto};
 
 use super::super::bundle::{Bundle, Limits};
 use super::super::error::BundleError;
@@ -285,18 +285,36 @@ fn chance_and_loops_are_refused() {
 
 #[test]
 fn a_slice_that_leaves_nothing() {
-    let index = |name: &str, value: i64| TensorProto {
-        dims: vec![1],
-        data_type: DataType::Int64 as i32,
-        float_data: vec![],
-        int64_data: vec![value],
-        ..weights(name, &[1], 0)
-    };
+    let index = |name: &str, value: i64| integers(name, &[1], &[value]);
     let nothing = |toy: &mut Toy| {
         toy.slow.initializer.extend([index("none", 0), index("rows", 2)]);
         toy.slow.node.push(node("Slice", &["value.a", "none", "none", "rows"], &["nothing"]));
     };
     refused(nothing, &["slow.onnx", "`nothing`", "at least one number", "[1, 2, 0, 8]"]);
+}
+
+/// The engine's reader divides by a step of 0 and by a stride of 0, and takes axes as indices.
+#[test]
+fn what_the_engine_gives_up_on_is_refused() {
+    let index = |name: &str, value: i64| integers(name, &[1], &[value]);
+    let cases: [(&str, &[&str], Option<AttributeProto>); 3] = [
+        ("Slice", &["value.a", "zero", "two", "two", "zero"], None),
+        ("Unsqueeze", &["value.a", "nine"], None),
+        ("MaxPool", &["value.a"], Some(list("strides", &[0, 0]))),
+    ];
+    for (operator, inputs, attribute) in cases {
+        let change = |toy: &mut Toy| {
+            toy.slow.initializer.extend([index("zero", 0), index("two", 2), index("nine", 9)]);
+            let mut node = node(operator, inputs, &["odd"]);
+            node.attribute.extend(attribute);
+            if operator == "MaxPool" {
+                node.attribute.push(list("kernel_shape", &[1, 1]));
+            }
+            toy.slow.node.push(node);
+        };
+        let error = refused(change, &["refuses this network"]);
+        assert!(!error.to_string().contains("/src/"), "no path of the machine that built it: {error}");
+    }
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! What the networks of a bundle do from frame to frame.
 
-use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
+use tract_onnx::pb::{GraphProto, TensorProto};
 use tract_onnx::prelude::*;
 
 use super::super::bundle::Networks;
@@ -72,7 +71,7 @@ fn keyframes_stack_with_the_newest_first_and_ages_follow_capture_times() {
         toy.fast.node.extend([
             node("Mul", &["value.a", "zero"], &["nothing"]),
             node("Add", &["key.a", "nothing"], &["both"]),
-            with(node("Transpose", &["both"], &["turned"]), integers("perm", &[1, 0, 2, 3])),
+            with(node("Transpose", &["both"], &["turned"]), list("perm", &[1, 0, 2, 3])),
             node("Conv", &["turned", "mix"], &["mixed"]),
             node("ReduceMax", &["mixed", "axes"], &["largest"]),
             node("Mul", &["age", "valid"], &["known"]),
@@ -113,14 +112,6 @@ fn close(found: &[f32], expected: &[f32]) {
     for (found, expected) in found.iter().zip(expected) {
         assert!((found - expected).abs() <= 1e-4 * expected.abs().max(1.0), "expected {expected}, found {found}");
     }
-}
-
-fn with(node: NodeProto, attribute: AttributeProto) -> NodeProto {
-    NodeProto { attribute: vec![attribute], ..node }
-}
-
-fn integers(name: &str, values: &[i64]) -> AttributeProto {
-    AttributeProto { r#type: AttributeType::Ints as i32, ints: values.to_vec(), ..integer(name, 0) }
 }
 
 #[test]

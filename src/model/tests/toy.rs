@@ -77,6 +77,20 @@ pub fn node(kind: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
     }
 }
 
+/// An attribute of several integers.
+pub fn list(name: &str, values: &[i64]) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: AttributeType::Ints as i32,
+        ints: values.to_vec(),
+        ..Default::default()
+    }
+}
+
+pub fn with(node: NodeProto, attribute: AttributeProto) -> NodeProto {
+    NodeProto { attribute: vec![attribute], ..node }
+}
+
 pub fn integer(name: &str, value: i64) -> AttributeProto {
     AttributeProto { name: name.into(), r#type: AttributeType::Int as i32, i: value, ..Default::default() }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use milad_kernels::int8::{Add, Kernel, Quantisation};
 use prost::Message;
-use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::*;
 use tract_onnx::prelude::*;
@@ -13,21 +12,8 @@ use tract_onnx::tract_hir::internal::Approximation;
 
 use super::Region;
 use crate::model::onnx::Network;
-use crate::model::tests::toy::{info, integer, node, weights};
+use crate::model::tests::toy::{info, integer, list, node, weights, with};
 use crate::model::{facts, ila, lowering};
-
-fn with(node: NodeProto, attribute: AttributeProto) -> NodeProto {
-    NodeProto { attribute: vec![attribute], ..node }
-}
-
-fn integers(name: &str, values: &[i64]) -> AttributeProto {
-    AttributeProto {
-        name: name.into(),
-        r#type: AttributeType::Ints as i32,
-        ints: values.to_vec(),
-        ..Default::default()
-    }
-}
 
 fn indices(name: &str, values: &[i64]) -> TensorProto {
     TensorProto {
@@ -164,7 +150,7 @@ fn each_operator_alone_is_what_the_engine_makes_of_it() {
 #[test]
 fn a_way_out_and_back_in_makes_two_regions() {
     // The engine's MaxPool between: what comes before it and what comes after it cannot run at once.
-    let pool = with(node("MaxPool", &["a"], &["b"]), integers("kernel_shape", &[1, 1]));
+    let pool = with(node("MaxPool", &["a"], &["b"]), list("kernel_shape", &[1, 1]));
     let graph = GraphProto {
         node: vec![
             node("Add", &["x", "x"], &["a"]),
@@ -398,7 +384,7 @@ fn left_out_names_put_nothing_out_of_order() {
                 integer("radius", 1),
             ),
             node("Sub", &["y", "q"], &["a"]),
-            with(node("MaxPool", &["a"], &["b"]), integers("kernel_shape", &[1, 1])),
+            with(node("MaxPool", &["a"], &["b"]), list("kernel_shape", &[1, 1])),
             node("Mul", &["b", "a"], &["c"]),
         ],
         input: vec![info("q", &[1, 2, 3, 4]), info("k", &[1, 2, 3, 4]), info("v", &[1, 2, 3, 4]), info("valid", &[1])],
