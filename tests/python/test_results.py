@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -221,6 +222,18 @@ def test_the_plan_that_is_kept_can_be_read(tmp_path):
     plan = plans.load(ROOT / "models" / "recipe" / "results.toml", tmp_path)
     assert [world.name for world in plan.worlds] == ["street", "room"] and plan.frames % 10 == 0
     assert {row.world for row in plans.all_rows(plan)} == {"street", "street-shifted", "room", "room-shifted"}
+
+
+def test_kept_rivals_are_found_unless_the_work_folder_has_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    read = lambda: plans.load(Path("models/recipe/results.toml"), tmp_path).worlds[1]  # noqa: E731
+    room = read()
+    kept = [row for rows_of in plans.adversary_rows(room).values() for row in rows_of]
+    assert len(kept) == 13 and all(rows.there(row) for row in kept)
+    assert (room.warping / "slow.onnx").read_bytes() == Path("models/room/slow.onnx").read_bytes()
+    assert room.longer == tmp_path / "room-longer/slow/slow-int8.onnx", "what is nowhere is looked for in the work folder"
+    (tmp_path / "room-warping/bundle").mkdir(parents=True)
+    assert read().warping == tmp_path / "room-warping/bundle"
 
 
 def test_the_command_writes_what_is_there(plan, counted, tmp_path):

@@ -12,6 +12,9 @@ from ..scenes import REPORTING
 
 OPERATING = ((5, 2), (10, 4))
 """(keyframe interval, slow network's latency in frames) at which the shipped networks are judged."""
+KEPT = Path("models/rivals")
+"""Fast networks that shipped ones were compared with, from the current folder as shipped bundles are: each a bundle that shares the shipped slow
+network."""
 _KEYS = {"bundle", "shifted", "float", "plain", "warping", "adversary", "longer", "trained"}
 
 
@@ -73,7 +76,7 @@ class Row:
 
 
 def load(path: Path, work: Path) -> Plan:
-    """The plan in `path`; its `bundle`s are relative to the current folder, all others to `work`."""
+    """The plan in `path`; its `bundle`s are relative to the current folder, all others to `work`, or to `KEPT` if they are only there."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -97,16 +100,21 @@ def _world(path: Path, name: str, entry, work: Path) -> World:
     if not isinstance(entry, dict) or "bundle" not in entry or set(entry) - _KEYS:
         found = (sorted(set(entry) - _KEYS) or "no bundle") if isinstance(entry, dict) else entry
         raise RecipeError(f"{path}: {name}: expected a table with `bundle` and any of {', '.join(sorted(_KEYS))}, found {found}; put that right")
+
+    def place(named: str) -> Path:
+        """In the work folder; or where rivals are kept, if it is only there."""
+        return KEPT / named if (KEPT / named).exists() and not (work / named).exists() else work / named
+
     return World(
         name=name,
         bundle=Path(entry["bundle"]),
         shifted=entry.get("shifted", ""),
-        float_bundle=work / entry["float"] if "float" in entry else None,
-        plain={share: work / place for share, place in entry.get("plain", {}).items()},
-        warping=work / entry["warping"] if "warping" in entry else None,
-        longer=work / entry["longer"] if "longer" in entry else None,
-        trained=work / entry["trained"] if "trained" in entry else None,
-        adversary={setting: tuple(work / place for place in places) for setting, places in entry.get("adversary", {}).items()},
+        float_bundle=place(entry["float"]) if "float" in entry else None,
+        plain={share: place(named) for share, named in entry.get("plain", {}).items()},
+        warping=place(entry["warping"]) if "warping" in entry else None,
+        longer=place(entry["longer"]) if "longer" in entry else None,
+        trained=place(entry["trained"]) if "trained" in entry else None,
+        adversary={setting: tuple(map(place, places)) for setting, places in entry.get("adversary", {}).items()},
     )
 
 
