@@ -252,8 +252,8 @@ fn a_slice_of_the_first_channels_is_taken_on_the_way_in() {
     assert_eq!(kinds(&grouped(&slice(2, 6)).0), ["Slice", "IntegerRegion"]);
 }
 
-#[test]
-fn planes_that_leave_one_region_go_in_one_tensor() {
+/// The residual block, attention, and two sums of what the block left and attention brought; the last one's dequantised name.
+fn around_attention() -> (Sketch, String) {
     let mut sketch = residual();
     sketch.graph.output.clear();
     sketch.push(attention(&["d.dq", "key", "value"], &["y"]), &[1, 4, 6, 8]);
@@ -262,6 +262,12 @@ fn planes_that_leave_one_region_go_in_one_tensor() {
     let e = sketch.qdq("e", 0.1, 128);
     sketch.push(node("Add", &["d.dq", &e], &["f"]), &[1, 4, 6, 8]);
     let f = sketch.qdq("f", 0.1, 128);
+    (sketch, f)
+}
+
+#[test]
+fn planes_that_leave_one_region_go_in_one_tensor() {
+    let (mut sketch, f) = around_attention();
     sketch.output(&f);
     let (grouped, _) = grouped(&sketch);
     let [encoder, fusion] = grouped.regions.as_slice() else { panic!("{:?}", grouped.regions) };
@@ -298,14 +304,7 @@ fn a_slice_of_bytes_or_of_two_readings_is_no_way_in() {
 /// Planes that come in joined, the picture in two scales, and mixed: each edge gets what it reads.
 #[test]
 fn a_picture_beside_planes_reaches_its_own_edges() {
-    let mut sketch = residual();
-    sketch.graph.output.clear();
-    sketch.push(attention(&["d.dq", "key", "value"], &["y"]), &[1, 4, 6, 8]);
-    let y = sketch.qdq("y", 0.1, 128);
-    sketch.push(node("Add", &["b.dq", &y], &["e"]), &[1, 4, 6, 8]);
-    let e = sketch.qdq("e", 0.1, 128);
-    sketch.push(node("Add", &["d.dq", &e], &["f"]), &[1, 4, 6, 8]);
-    let f = sketch.qdq("f", 0.1, 128);
+    let (mut sketch, f) = around_attention();
     // The picture again, in another scale, and once more through a mixture.
     let (scale, zero) = ("again.scale", "again.zero");
     sketch.floats(scale, &[], &[0.04]);
