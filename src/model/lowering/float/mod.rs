@@ -78,9 +78,10 @@ const MOST_NUMBERS: usize = 1 << 20;
 
 /// Makes regions of what can be in one; the graph then has a node for each, of that name.
 pub(super) fn group(graph: GraphProto, facts: &Facts) -> (GraphProto, Vec<Arc<Region>>) {
-    let around = Surroundings::new(&graph, facts);
-    let taken = candidates(&graph, &around);
-    let levels = levels(&graph, &taken);
+    let mut around = Surroundings::new(&graph, facts);
+    around.taken = candidates(&graph, &around);
+    let taken = &around.taken;
+    let levels = levels(&graph, taken);
     let mut of_level: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for index in (0..graph.node.len()).filter(|index| taken.contains(index)) {
         of_level.entry(levels[index]).or_default().push(index);

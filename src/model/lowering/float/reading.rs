@@ -80,6 +80,8 @@ pub(super) struct Surroundings<'a> {
     pub readers: HashMap<&'a str, Vec<usize>>,
     /// Of the network.
     pub outputs: HashSet<&'a str>,
+    /// Nodes that become steps, once that is known.
+    pub taken: HashSet<usize>,
     nodes: &'a [NodeProto],
 }
 
@@ -91,17 +93,18 @@ impl<'a> Surroundings<'a> {
             names.for_each(|name| readers.entry(name).or_default().push(index));
         }
         let outputs = graph.output.iter().map(|output| output.name.as_str()).collect();
-        Surroundings { reader: Reader::new(graph), facts, readers, outputs, nodes: &graph.node }
+        Surroundings { reader: Reader::new(graph), facts, readers, outputs, taken: HashSet::new(), nodes: &graph.node }
     }
 
     pub fn readers(&self, name: &str) -> &[usize] {
         self.readers.get(name).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Whether one QuantizeLinear and nothing else reads it.
+    /// Whether one QuantizeLinear that becomes a step, and nothing else, reads it.
     fn is_quantised_alone(&self, name: &str) -> bool {
         let &[reader] = self.readers(name) else { return false };
-        !self.outputs.contains(name) && self.nodes.get(reader).is_some_and(|node| node.op_type == "QuantizeLinear")
+        let is_private = self.taken.contains(&reader) && !self.outputs.contains(name);
+        is_private && self.nodes.get(reader).is_some_and(|node| node.op_type == "QuantizeLinear")
     }
 }
 

@@ -358,6 +358,21 @@ fn codes_are_added_as_the_integer_kernels_add_them() {
 }
 
 #[test]
+fn a_sum_whose_bytes_leave_is_a_sum_of_numbers() {
+    let mut graph = single(
+        node("QuantizeLinear", &["x", "scale", "point"], &["q"]),
+        &[1, 2, 3, 4],
+        &[1, 2, 3, 4],
+        vec![scalar("scale", DataType::Float, 0.01), scalar("point", DataType::Uint8, 3.0)],
+    );
+    graph.node.push(node("DequantizeLinear", &["q", "scale", "point"], &["d"]));
+    graph.node.push(node("Add", &["d", "d"], &["sum"]));
+    graph.node.push(node("QuantizeLinear", &["sum", "scale", "point"], &["bytes"]));
+    graph.output = vec![crate::model::tests::toy::typed("bytes", DataType::Uint8, &[1, 2, 3, 4])];
+    assert_eq!(kinds(&grouped(&network(graph)).0), ["FloatRegion", "QuantizeLinear"]);
+}
+
+#[test]
 fn what_is_known_before_the_first_frame_stays_known() {
     // Two steps from a constant.
     let mut graph = single(node("Add", &["one", "one"], &["two"]), &[1, 2], &[1, 2], vec![weights("one", &[1, 2], 3)]);
