@@ -17,7 +17,7 @@ const LOGITS: (usize, usize, usize) = (8, 16, 32);
 
 fn main() {
     println!("{:<44} {:>9} {:>12} {:>7}", "", "ms", "two-step ms", "times");
-    for format in [PixelFormat::Yuyv, PixelFormat::Nv12] {
+    for format in [PixelFormat::Yuyv, PixelFormat::Nv12, PixelFormat::Rgb24] {
         for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
             prepare(isa, format);
         }
@@ -55,7 +55,7 @@ fn prepare(isa: Isa, format: PixelFormat) {
     let (sizes, _) = plane_sizes(format, width, height);
     let planes: Vec<Vec<u8>> =
         sizes.iter().map(|(row, rows)| noise(row * rows).map(|v| (v >> 16) as u8).collect()).collect();
-    let colour = Colour::YUV_DEFAULT;
+    let colour = if format == PixelFormat::Rgb24 { Colour::FULL_DEFAULT } else { Colour::YUV_DEFAULT };
     let picture = Picture {
         format,
         colour,
@@ -117,6 +117,14 @@ fn convert(picture: &Picture, rgb: &mut [f32]) {
     let (width, height) = (picture.width, picture.height);
     for y in 0..height {
         for x in 0..width {
+            let at = y * width + x;
+            if picture.format == PixelFormat::Rgb24 {
+                for c in 0..3 {
+                    rgb[c * width * height + at] =
+                        f32::from(picture.planes[0][y * picture.strides[0] + 3 * x + c]) / 255.0;
+                }
+                continue;
+            }
             let (luma, cb, cr) = if picture.format == PixelFormat::Yuyv {
                 let pair = &picture.planes[0][y * picture.strides[0] + x / 2 * 4..][..4];
                 (pair[x % 2 * 2], pair[1], pair[3])
@@ -126,7 +134,6 @@ fn convert(picture: &Picture, rgb: &mut [f32]) {
             };
             let luma = (f32::from(luma) - 16.0) / 219.0;
             let (cb, cr) = ((f32::from(cb) - 128.0) / 224.0, (f32::from(cr) - 128.0) / 224.0);
-            let at = y * width + x;
             rgb[at] = (luma + 1.402 * cr).clamp(0.0, 1.0);
             rgb[width * height + at] = (luma - 0.344_136 * cb - 0.714_136 * cr).clamp(0.0, 1.0);
             rgb[2 * width * height + at] = (luma + 1.772 * cb).clamp(0.0, 1.0);

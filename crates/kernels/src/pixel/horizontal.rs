@@ -8,16 +8,18 @@
     reason = "several arrays side by side; closures are not always inlined where they must be"
 )]
 
+#[cfg(target_arch = "x86_64")]
+use super::blocks::Blocks;
 use super::taps::Taps;
 use crate::int8::Kernel;
 
 /// What an output sample's weights add up to.
 const WHOLE: u16 = 1 << SHIFT;
-const SHIFT: i32 = 14;
+pub(super) const SHIFT: i32 = 14;
 /// Output samples are computed in multiples of so many.
-const BLOCK: usize = 16;
-/// Samples that a block may see.
-const SEEN: usize = 64;
+pub(super) const BLOCK: usize = 16;
+/// Samples that a block of them may see.
+pub(super) const SEEN: usize = 64;
 /// Neighbours that are multiplied at once.
 const EIGHT: usize = 8;
 
@@ -30,20 +32,10 @@ pub(super) struct Horizontal {
     /// `[output sample][taps]`; zeros fill up to a multiple of [`EIGHT`].
     weights: Vec<i16>,
     taps: usize,
+    #[cfg(target_arch = "x86_64")]
     blocks: Option<Blocks>,
     /// Source samples with a weight somewhere.
     used: usize,
-}
-
-/// For AVX-512: what each block of outputs takes from where.
-#[derive(Debug, Clone)]
-struct Blocks {
-    bases: Vec<usize>,
-    /// Pairs of neighbours an output.
-    pairs: usize,
-    /// `[block][pair][output][2]`: places behind the block's base, and weights.
-    places: Vec<[u16; 2 * BLOCK]>,
-    weights: Vec<[i16; 2 * BLOCK]>,
 }
 
 impl Horizontal {
@@ -59,13 +51,34 @@ impl Horizontal {
             *start = taps.starts[i];
             weights.iter_mut().zip(taps.fixed_point(i, WHOLE)).for_each(|(to, weight)| *to = weight as i16);
         }
-        let blocks = (kernel == Kernel::Avx512Vnni).then(|| Blocks::new(&starts, &weights, size, taps.size)).flatten();
-        Horizontal { kernel, starts, weights, taps: size, blocks, used: taps.used().1 }
+        Horizontal {
+            kernel,
+            #[cfg(target_arch = "x86_64")]
+            blocks: (kernel == Kernel::Avx512Vnni)
+                .then(|| Blocks::new(&starts, &weights, size, taps.size, 1))
+                .flatten(),
+            starts,
+            weights,
+            taps: size,
+            used: taps.used().1,
+        }
     }
 
     /// Output samples that `count` are computed as.
     pub fn room(count: usize) -> usize {
         count.next_multiple_of(BLOCK)
+    }
+
+    /// The same resize of `parts` components at once, whose samples lie side by side, and their outputs, too; `taps` are what this was made
+    /// of. `None` where blocks see too much.
+    #[cfg(target_arch = "x86_64")]
+    pub fn packed(&self, parts: usize, taps: &Taps) -> Option<Blocks> {
+        let count = parts * taps.starts.len();
+        let outputs = (0..Horizontal::room(count)).map(|i| i.min(count - 1));
+        let starts: Vec<usize> = outputs.clone().map(|i| parts * self.starts[i / parts] + i % parts).collect();
+        let weights: Vec<i16> =
+            outputs.flat_map(|i| &self.weights[i / parts * self.taps..][..self.taps]).copied().collect();
+        Blocks::new(&starts, &weights, self.taps, taps.size, parts)
     }
 
     /// How many samples [`Horizontal::run`] reads; those from [`Horizontal::used`] on have no weight.
@@ -85,22 +98,15 @@ impl Horizontal {
         // SAFETY: no start lies behind `used`, and a base at none of its block's starts: what is read from there ends within `reads`, which the
         // samples reach. A kernel is only chosen on a CPU that has it.
         unsafe {
-            match (self.kernel, &self.blocks) {
+            match self.kernel {
                 #[cfg(target_arch = "x86_64")]
-                (Kernel::Avx512Vnni, Some(blocks)) => match blocks.pairs {
-                    1 => x86::blocks::<1>(blocks, samples, out),
-                    2 => x86::blocks::<2>(blocks, samples, out),
-                    3 => x86::blocks::<3>(blocks, samples, out),
-                    4 => x86::blocks::<4>(blocks, samples, out),
-                    _ => x86::blocks::<0>(blocks, samples, out),
-                },
-                #[cfg(target_arch = "x86_64")]
-                (Kernel::Avx512Vnni | Kernel::Avx2, _) => match self.taps {
-                    EIGHT => x86::eights::<1>(self, samples, out),
-                    _ => x86::eights::<0>(self, samples, out),
+                Kernel::Avx512Vnni | Kernel::Avx2 => match (&self.blocks, self.taps) {
+                    (Some(blocks), _) => blocks.run(samples, out),
+                    (None, EIGHT) => x86::eights::<1>(self, samples, out),
+                    (None, _) => x86::eights::<0>(self, samples, out),
                 },
                 #[cfg(target_arch = "aarch64")]
-                (Kernel::Neon | Kernel::NeonDot, _) => match self.taps {
+                Kernel::Neon | Kernel::NeonDot => match self.taps {
                     EIGHT => neon::eights::<1>(self, samples, out),
                     _ => neon::eights::<0>(self, samples, out),
                 },
@@ -117,62 +123,11 @@ impl Horizontal {
     }
 }
 
-impl Blocks {
-    /// `None` where a block sees too much.
-    fn new(starts: &[usize], weights: &[i16], size: usize, taps: usize) -> Option<Blocks> {
-        let pairs = taps.div_ceil(2);
-        let mut blocks = Blocks { bases: vec![], pairs, places: vec![], weights: vec![] };
-        for (starts, weights) in starts.chunks_exact(BLOCK).zip(weights.chunks_exact(BLOCK * size)) {
-            let base = starts.iter().min().copied().unwrap_or(0);
-            if starts.iter().any(|start| start - base + 2 * pairs > SEEN) {
-                return None;
-            }
-            blocks.bases.push(base);
-            for pair in 0..blocks.pairs {
-                let (mut places, mut of_pair) = ([0; 2 * BLOCK], [0; 2 * BLOCK]);
-                for (i, (&start, weights)) in starts.iter().zip(weights.chunks_exact(size)).enumerate() {
-                    for half in 0..2 {
-                        places[2 * i + half] = (start - base + 2 * pair + half) as u16;
-                        of_pair[2 * i + half] = weights[2 * pair + half];
-                    }
-                }
-                blocks.places.push(places);
-                blocks.weights.push(of_pair);
-            }
-        }
-        Some(blocks)
-    }
-}
-
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{BLOCK, Blocks, EIGHT, Horizontal, SHIFT};
-
-    /// # Safety
-    /// From each base on there are 64 samples; `out` has a block for each base; `PAIRS` is the blocks' own number of pairs or 0.
-    #[target_feature(enable = "avx512f,avx512bw")]
-    pub(super) unsafe fn blocks<const PAIRS: usize>(blocks: &Blocks, samples: &[i16], out: &mut [i16]) {
-        let pairs = if PAIRS > 0 { PAIRS } else { blocks.pairs };
-        let (mut places, mut weights) = (blocks.places.as_ptr(), blocks.weights.as_ptr());
-        for (out, &base) in out.as_chunks_mut::<BLOCK>().0.iter_mut().zip(&blocks.bases) {
-            // SAFETY: the caller vouches for the samples; there are `pairs` places and weights for each base, arrays of the registers' size.
-            unsafe {
-                let from = samples.as_ptr().add(base);
-                let (low, high) = (_mm512_loadu_si512(from.cast()), _mm512_loadu_si512(from.add(32).cast()));
-                let mut sum = _mm512_set1_epi32(1 << (SHIFT - 1));
-                for _ in 0..pairs {
-                    let x = _mm512_permutex2var_epi16(low, _mm512_loadu_si512(places.cast()), high);
-                    let products = _mm512_madd_epi16(x, _mm512_loadu_si512(weights.cast()));
-                    sum = _mm512_add_epi32(sum, products);
-                    (places, weights) = (places.add(1), weights.add(1));
-                }
-                let codes = _mm512_cvtepi32_epi16(_mm512_srai_epi32::<{ SHIFT as u32 }>(sum));
-                _mm256_storeu_si256(out.as_mut_ptr().cast(), codes);
-            }
-        }
-    }
+    use super::{EIGHT, Horizontal, SHIFT};
 
     /// # Safety
     /// From each start on there are as many samples as weights, which are `EIGHTS` times eight where that is not 0.

@@ -1,9 +1,13 @@
 //! Camera pixels: the formats, their colour, and their way into a network's input ([`prepare`], [`Normalise`]).
 
+#[cfg(target_arch = "x86_64")]
+mod blocks;
 mod convert;
 mod geometry;
 mod horizontal;
 mod normalise;
+#[cfg(target_arch = "x86_64")]
+mod packed;
 pub mod prepare;
 mod rows;
 mod taps;

@@ -22,6 +22,8 @@
 use super::convert::Affine;
 use super::geometry::{Geometry, lay_out};
 use super::horizontal::Horizontal;
+#[cfg(target_arch = "x86_64")]
+use super::packed::Packed;
 use super::rows::{self, Whole};
 use super::taps::{Taps, Window};
 use super::vertical::Vertical;
@@ -71,8 +73,10 @@ struct Component {
 #[derive(Debug, Clone)]
 struct Plane {
     vertical: Vertical,
-    /// The bytes of a row in use: the first, and (as its length) how many, blended.
+    /// The bytes of a row in use: the first, and how many.
     first: usize,
+    used: usize,
+    /// These, blended, with room for what is read in vectors behind them.
     blended: Vec<i16>,
 }
 
@@ -88,6 +92,9 @@ pub struct Preparer {
     whole: Whole,
     planes: Vec<Plane>,
     components: Vec<Component>,
+    /// All of them at once, where that can be.
+    #[cfg(target_arch = "x86_64")]
+    packed: Option<Packed>,
     /// A finished row on its way to a column of the output.
     turned: Vec<u8>,
     kernel: Kernel,
@@ -145,18 +152,21 @@ impl Preparer {
                 (part.offset + first * part.step, part.offset + (end - 1) * part.step + 1)
             });
             let (first, end) = ends.fold((usize::MAX, 0), |(low, high), (first, end)| (low.min(first), high.max(end)));
-            let blended = vec![0; end.saturating_sub(first)];
-            let vertical = Vertical::new(&axis(1, half_height, upside_down), blended.len());
-            planes.push(Plane { vertical, first, blended });
+            let used = end.saturating_sub(first);
+            let vertical = Vertical::new(&axis(1, half_height, upside_down), used);
+            planes.push(Plane { vertical, first, used, blended: vec![0; used] });
+        }
+        #[cfg(target_arch = "x86_64")]
+        let packed = if format == PixelFormat::Rgb24 { Packed::new(&relative(&parts[0].1), kernel) } else { None };
+        #[cfg(target_arch = "x86_64")]
+        if let (Some(packed), Some(plane)) = (&packed, planes.first_mut()) {
+            plane.blended.resize(packed.reads().max(plane.used), 0);
         }
         let components: Vec<Component> = parts
             .into_iter()
-            .map(|(part, mut taps)| {
-                // Relative to the first byte in use.
-                let (first, _) = taps.used();
-                let offset = part.offset + first * part.step - planes[part.plane].first;
-                taps.starts.iter_mut().for_each(|start| *start -= first);
-                let horizontal = Horizontal::new(&taps, kernel);
+            .map(|(part, taps)| {
+                let offset = part.offset + taps.used().0 * part.step - planes[part.plane].first;
+                let horizontal = Horizontal::new(&relative(&taps), kernel);
                 let (samples, row) = (vec![0; horizontal.reads()], vec![0; Horizontal::room(geometry.made[0])]);
                 Component { plane: part.plane, offset, step: part.step, horizontal, samples, row }
             })
@@ -172,6 +182,8 @@ impl Preparer {
             whole: Whole::new(&Affine::new(format, colour)),
             planes,
             components,
+            #[cfg(target_arch = "x86_64")]
+            packed,
             turned,
             kernel,
         })
@@ -205,38 +217,52 @@ impl Preparer {
         for y in 0..self.geometry.made[1] {
             for (i, plane) in self.planes.iter_mut().enumerate() {
                 let bytes = &picture.planes[i][plane.first..];
-                plane.vertical.run(kernel, y, bytes, picture.strides[i], &mut plane.blended);
-            }
-            for component in &mut self.components {
-                let blended = self.planes[component.plane].blended.get(component.offset..).unwrap_or(&[]);
-                let used = component.horizontal.used().min(component.samples.len());
-                rows::component(kernel, blended, component.step, &mut component.samples[..used]);
-                component.horizontal.run(&component.samples, &mut component.row);
+                plane.vertical.run(kernel, y, bytes, picture.strides[i], &mut plane.blended[..plane.used]);
             }
             self.write_row(y, out);
         }
         Ok(())
     }
 
-    /// Converts the resized row `y` and writes it where it belongs: a row of `out`, or a column after a quarter turn.
+    /// Makes the blended row `y` a row of pixels and writes it where it belongs: a row of `out`, or a column after a quarter turn.
     fn write_row(&mut self, y: usize, out: &mut [u8]) {
         let (width, made) = (self.target.width, self.geometry.made[0]);
         let [left, top, ..] = self.geometry.placed;
+        if self.turned.is_empty() {
+            self.make_row(&mut out[4 * ((top + y) * width + left)..][..4 * made]);
+        } else {
+            let mut turned = std::mem::take(&mut self.turned);
+            self.make_row(&mut turned);
+            self.turned = turned;
+            let (out, turned) = (out.as_chunks_mut::<4>().0, self.turned.as_chunks::<4>().0);
+            let column = out[top * width + left + y..].iter_mut().step_by(width);
+            column.zip(turned).for_each(|(out, pixel)| *out = *pixel);
+        }
+    }
+
+    /// The blended row, resized and converted.
+    fn make_row(&mut self, out: &mut [u8]) {
+        #[cfg(target_arch = "x86_64")]
+        if let (Some(packed), [plane]) = (&mut self.packed, self.planes.as_slice())
+            && self.whole.only_rounds()
+        {
+            return packed.run(&plane.blended, out);
+        }
+        let made = self.geometry.made[0];
+        for component in &mut self.components {
+            let plane = &self.planes[component.plane];
+            let blended = plane.blended[..plane.used].get(component.offset..).unwrap_or(&[]);
+            let used = component.horizontal.used().min(component.samples.len());
+            rows::component(self.kernel, blended, component.step, &mut component.samples[..used]);
+            component.horizontal.run(&component.samples, &mut component.row);
+        }
         let components = match self.components.as_slice() {
             [first, second, third] => [&first.row[..made], &second.row[..made], &third.row[..made]],
             // Grey: its matrix has zeros for the other two.
             [first, ..] => [&first.row[..made]; 3],
             [] => return,
         };
-        if self.turned.is_empty() {
-            let out = &mut out[4 * ((top + y) * width + left)..][..4 * made];
-            rows::colour(self.kernel, components, &self.whole, out);
-        } else {
-            rows::colour(self.kernel, components, &self.whole, &mut self.turned);
-            let (out, turned) = (out.as_chunks_mut::<4>().0, self.turned.as_chunks::<4>().0);
-            let column = out[top * width + left + y..].iter_mut().step_by(width);
-            column.zip(turned).for_each(|(out, pixel)| *out = *pixel);
-        }
+        rows::colour(self.kernel, components, &self.whole, out);
     }
 
     /// Plain colour where a letterboxed picture does not reach.
@@ -281,6 +307,13 @@ impl std::fmt::Display for Mismatch {
 }
 
 impl std::error::Error for Mismatch {}
+
+/// Counted from the first sample in use.
+fn relative(taps: &Taps) -> Taps {
+    let (first, _) = taps.used();
+    let starts = taps.starts.iter().map(|start| start - first).collect();
+    Taps { size: taps.size, starts, weights: taps.weights.clone() }
+}
 
 /// One component of a format.
 struct Part {

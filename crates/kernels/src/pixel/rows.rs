@@ -69,6 +69,13 @@ impl Whole {
         Whole { matrix, offset }
     }
 
+    /// Whether R, G and B are the samples, rounded.
+    #[cfg(target_arch = "x86_64")]
+    pub fn only_rounds(&self) -> bool {
+        let [one, half] = [MATRIX_BITS, PRODUCT_BITS - 1].map(|bits| 1 << bits);
+        *self == Whole { matrix: [[one, 0, 0], [0, one, 0], [0, 0, one]], offset: [half; 3] }
+    }
+
     /// R, G or B of a pixel, rounded and clamped.
     #[inline(always)]
     fn code(&self, colour: usize, [x, y, z]: [i32; 3]) -> u32 {
