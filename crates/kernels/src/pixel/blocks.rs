@@ -17,8 +17,8 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    /// `starts` are a multiple of [`BLOCK`]; `weights` are `[output][size]`, the first `taps` of them for samples that are `apart` from one another. `None`
-    /// where a block sees too much.
+    /// The number of `starts` is a multiple of [`BLOCK`]; `weights` are `[output][size]`, the first `taps` of them for samples that are `apart` from one
+    /// another, with zeros behind, at least up to an even number. `None` where a block sees too much.
     pub fn new(starts: &[usize], weights: &[i16], size: usize, taps: usize, apart: usize) -> Option<Blocks> {
         let pairs = taps.div_ceil(2);
         let mut blocks = Blocks { bases: vec![], pairs, places: vec![], weights: vec![] };
@@ -49,7 +49,7 @@ impl Blocks {
     }
 
     /// # Safety
-    /// From each start on there are [`SEEN`] samples, `out` is [`Blocks::outputs`] long, and the CPU has AVX-512.
+    /// From each start on there are [`SEEN`] samples, `out` is [`Blocks::outputs`] long, and the CPU has AVX-512 F and BW.
     pub unsafe fn run(&self, samples: &[i16], out: &mut [i16]) {
         // SAFETY: the caller vouches for it, and a base is one of the starts.
         unsafe {

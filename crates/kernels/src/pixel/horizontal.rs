@@ -27,9 +27,8 @@ const EIGHT: usize = 8;
 #[derive(Debug, Clone)]
 pub(super) struct Horizontal {
     kernel: Kernel,
-    /// By output sample, up to a multiple of [`BLOCK`]: its first source sample.
+    /// See [`Table`].
     starts: Vec<usize>,
-    /// `[output sample][taps]`; zeros fill up to a multiple of [`EIGHT`].
     weights: Vec<i16>,
     taps: usize,
     #[cfg(target_arch = "x86_64")]
@@ -38,25 +37,42 @@ pub(super) struct Horizontal {
     used: usize,
 }
 
-impl Horizontal {
-    /// `taps` start at sample 0 of what [`Horizontal::run`] is given.
-    pub fn new(taps: &Taps, kernel: Kernel) -> Horizontal {
+/// Taps in fixed point.
+pub(super) struct Table {
+    /// By output sample, up to a multiple of [`BLOCK`], what is too much is the last one again: its first source sample.
+    pub starts: Vec<usize>,
+    /// `[output sample][size]`, zeros behind the taps.
+    pub weights: Vec<i16>,
+    /// A multiple of [`EIGHT`].
+    pub size: usize,
+}
+
+impl Table {
+    pub fn new(taps: &Taps) -> Table {
         let count = Horizontal::room(taps.starts.len());
         let size = taps.size.next_multiple_of(EIGHT);
-        let mut weights = vec![0; count * size];
-        let mut starts = vec![0; count];
-        for (i, (start, weights)) in starts.iter_mut().zip(weights.chunks_exact_mut(size)).enumerate() {
-            // What is too much is the last one again.
+        let mut table = Table { starts: vec![0; count], weights: vec![0; count * size], size };
+        for (i, (start, weights)) in table.starts.iter_mut().zip(table.weights.chunks_exact_mut(size)).enumerate() {
             let i = i.min(taps.starts.len() - 1);
             *start = taps.starts[i];
             weights.iter_mut().zip(taps.fixed_point(i, WHOLE)).for_each(|(to, weight)| *to = weight as i16);
         }
+        table
+    }
+}
+
+impl Horizontal {
+    /// `taps` start at sample 0 of what [`Horizontal::run`] is given.
+    pub fn new(taps: &Taps, kernel: Kernel) -> Horizontal {
+        let Table { starts, weights, size } = Table::new(taps);
         Horizontal {
             kernel,
             #[cfg(target_arch = "x86_64")]
-            blocks: (kernel == Kernel::Avx512Vnni)
-                .then(|| Blocks::new(&starts, &weights, size, taps.size, 1))
-                .flatten(),
+            blocks: if kernel == Kernel::Avx512Vnni {
+                Blocks::new(&starts, &weights, size, taps.size, 1)
+            } else {
+                None
+            },
             starts,
             weights,
             taps: size,
@@ -67,18 +83,6 @@ impl Horizontal {
     /// Output samples that `count` are computed as.
     pub fn room(count: usize) -> usize {
         count.next_multiple_of(BLOCK)
-    }
-
-    /// The same resize of `parts` components at once, whose samples lie side by side, and their outputs, too; `taps` are what this was made
-    /// of. `None` where blocks see too much.
-    #[cfg(target_arch = "x86_64")]
-    pub fn packed(&self, parts: usize, taps: &Taps) -> Option<Blocks> {
-        let count = parts * taps.starts.len();
-        let outputs = (0..Horizontal::room(count)).map(|i| i.min(count - 1));
-        let starts: Vec<usize> = outputs.clone().map(|i| parts * self.starts[i / parts] + i % parts).collect();
-        let weights: Vec<i16> =
-            outputs.flat_map(|i| &self.weights[i / parts * self.taps..][..self.taps]).copied().collect();
-        Blocks::new(&starts, &weights, self.taps, taps.size, parts)
     }
 
     /// How many samples [`Horizontal::run`] reads; those from [`Horizontal::used`] on have no weight.
@@ -95,8 +99,8 @@ impl Horizontal {
     #[allow(unused_unsafe, reason = "32-bit ARM has the plain way alone")]
     pub fn run(&self, samples: &[i16], out: &mut [i16]) {
         assert!(samples.len() >= self.reads() && out.len() == self.starts.len());
-        // SAFETY: no start lies behind `used`, and a base at none of its block's starts: what is read from there ends within `reads`, which the
-        // samples reach. A kernel is only chosen on a CPU that has it.
+        // SAFETY: no start, and so no block's base, lies behind `used`: what is read from there ends within `reads`, which the samples reach. A kernel
+        // is only chosen on a CPU that has it, and blocks are only made for AVX-512.
         unsafe {
             match self.kernel {
                 #[cfg(target_arch = "x86_64")]

@@ -1,12 +1,12 @@
 //! Rows of packed RGB that need no matrix, with AVX-512: resized as they lie, R, G and B of a pixel side by side, and never picked apart.
 //!
 //! The same bytes as [`super::horizontal`] and [`super::rows`] make, component by component. Only where 16 outputs see few enough samples for a permute:
-//! where a row shrinks to a third or less, components must be alone.
+//! where a row shrinks to less than about a third, components must be alone.
 
 use std::arch::x86_64::*;
 
 use super::blocks::Blocks;
-use super::horizontal::{Horizontal, SEEN};
+use super::horizontal::{Horizontal, SEEN, Table};
 use super::taps::Taps;
 use super::vertical::SAMPLE;
 use crate::int8::Kernel;
@@ -33,10 +33,15 @@ impl Packed {
         if kernel != Kernel::Avx512Vnni {
             return None;
         }
-        let each = Horizontal::new(taps, kernel);
-        let blocks = each.packed(PARTS, taps)?;
+        let Table { starts, weights, size } = Table::new(taps);
+        let count = PARTS * taps.starts.len();
+        // What is too much is the last pixel's again.
+        let outputs = (0..Horizontal::room(count)).map(|i| (i.min(count - 1) / PARTS, i % PARTS));
+        let starts: Vec<usize> = outputs.clone().map(|(pixel, part)| PARTS * starts[pixel] + part).collect();
+        let weights: Vec<i16> = outputs.flat_map(|(pixel, _)| &weights[pixel * size..][..size]).copied().collect();
+        let blocks = Blocks::new(&starts, &weights, size, taps.size, PARTS)?;
         let row = vec![0; blocks.outputs() + BYTES];
-        Some(Packed { blocks, used: PARTS * each.used(), row })
+        Some(Packed { blocks, used: PARTS * taps.used().1, row })
     }
 
     /// How many samples [`Packed::run`] reads; not all have a weight.
@@ -66,7 +71,7 @@ static PLACES: [u16; BYTES] = {
     places
 };
 
-/// Rounds samples to bytes, four to a pixel. Behind the last pixel's there is room for a register.
+/// Rounds samples to bytes, four to a pixel. From those of the last pixel on, a whole register can be read.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn spread(samples: &[i16], out: &mut [u8]) {
     let half = _mm512_set1_epi16(SAMPLE as i16 / 2);
@@ -74,15 +79,71 @@ fn spread(samples: &[i16], out: &mut [u8]) {
     unsafe {
         let places = _mm512_loadu_si512(PLACES.as_ptr().cast());
         for (i, out) in out.chunks_mut(BYTES).enumerate() {
-            let Some(samples) = samples[i * PARTS * PIXELS..].first_chunk::<BYTES>() else { return };
+            let samples = &samples[i * PARTS * PIXELS..][..BYTES];
             let lanes =
                 _mm512_maskz_permutexvar_epi16(0x7777_7777, places, _mm512_loadu_si512(samples.as_ptr().cast()));
-            // From 0 to 255 · 128, and half: no more than 16 bits hold.
+            // At most 255 · 128 + 64, which fits 16 bits.
             let codes =
                 _mm512_cvtepi16_epi8(_mm512_srli_epi16::<{ SAMPLE.trailing_zeros() }>(_mm512_add_epi16(lanes, half)));
-            // Fewer of the last ones.
+            // The last chunk may be shorter.
             let there = u32::MAX >> (BYTES - out.len());
             _mm256_mask_storeu_epi8(out.as_mut_ptr().cast(), there, codes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows;
+    use super::super::taps::Window;
+    use super::*;
+
+    /// Against components alone, by plain code; of rows that see as much as can be, of every number of pairs, of widths with and without a rest.
+    #[test]
+    fn rows_are_the_bytes_of_their_components_and_nothing_behind_them_is_written() {
+        if !Kernel::Avx512Vnni.available() {
+            return;
+        }
+        let shrunk = [
+            (640, 256, true),
+            (1280, 256, false),
+            (21, 6, true),
+            (22, 6, true),
+            (23, 6, false),
+            (20, 1, true),
+            (1920, 640, true),
+            (1920, 639, false),
+        ];
+        let small = (1..18).flat_map(|count| [(1, count, true), (5, count, true), (count + 1, count, true)]);
+        for (source, count, fits) in shrunk.into_iter().chain(small) {
+            for reversed in [false, true] {
+                let window = Window { origin: 0.0, span: source as f64, first: 0, end: source };
+                let taps = Taps::new(window, count, reversed);
+                let packed = Packed::new(&taps, Kernel::Avx512Vnni);
+                // The last pixel first, its block may see a little more.
+                assert!(packed.is_some() == fits || reversed, "{source} to {count}");
+                let Some(mut packed) = packed else { continue };
+                let sample =
+                    |i: usize| if i.is_multiple_of(7) { 255 * SAMPLE as i16 } else { (i * 7919 % 32_641) as i16 };
+                let mut samples: Vec<i16> = (0..PARTS * source).map(sample).collect();
+                // What has no weight.
+                samples.resize(packed.reads().max(samples.len()), i16::MIN);
+                let mut out = vec![7; 4 * count + BYTES];
+                packed.run(&samples, &mut out[..4 * count]);
+                assert!(out[4 * count..].iter().all(|&byte| byte == 7), "{source} to {count}");
+                let plain = Horizontal::new(&taps, Kernel::Portable);
+                for part in 0..PARTS {
+                    let mut alone = vec![0; plain.reads()];
+                    rows::component(Kernel::Portable, &samples[part..PARTS * source], PARTS, &mut alone[..source]);
+                    let mut row = vec![0; Horizontal::room(count)];
+                    plain.run(&alone, &mut row);
+                    for (x, pixel) in out[..4 * count].as_chunks::<4>().0.iter().enumerate() {
+                        let expected = (i32::from(row[x]) + SAMPLE / 2) / SAMPLE;
+                        assert_eq!(i32::from(pixel[part]), expected, "{source} to {count}: {part} of {x}");
+                        assert_eq!(pixel[PARTS], 0);
+                    }
+                }
+            }
         }
     }
 }

@@ -160,7 +160,7 @@ impl Preparer {
         let packed = if format == PixelFormat::Rgb24 { Packed::new(&relative(&parts[0].1), kernel) } else { None };
         #[cfg(target_arch = "x86_64")]
         if let (Some(packed), Some(plane)) = (&packed, planes.first_mut()) {
-            plane.blended.resize(packed.reads().max(plane.used), 0);
+            plane.blended.resize(packed.reads(), 0);
         }
         let components: Vec<Component> = parts
             .into_iter()

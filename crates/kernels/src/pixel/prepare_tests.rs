@@ -195,6 +195,9 @@ fn every_format_at_odd_sizes_equals_the_reference() {
             ((99, 7), (1, 1)),
             ((150, 70), (60, 20)),
             ((400, 300), (33, 7)),
+            // 16 outputs that see as many samples as registers hold, and one more.
+            ((77, 7), (20, 3)),
+            ((78, 7), (20, 3)),
         ] {
             for pad in [0, 5] {
                 // Every instruction set gives the same bytes.
@@ -292,6 +295,47 @@ fn the_pictures_own_colour_beats_the_one_given_before() {
     let mut preparer = Preparer::new(PixelFormat::Yuyv, Colour::FULL_DEFAULT, 4, 4, &target(1, 1)).unwrap();
     preparer.run(&owned.picture(), &mut out).unwrap();
     assert_eq!(out, [255, 255, 255, 0]);
+}
+
+#[test]
+fn rgb_that_changes_its_range_comes_out_as_if_it_always_had_it() {
+    let (size, target) = ((150, 70), target(60, 20));
+    let mut changing = Preparer::new(PixelFormat::Rgb24, Colour::FULL_DEFAULT, size.0, size.1, &target).unwrap();
+    for range in [Range::Full, Range::Limited, Range::Full] {
+        let colour = Colour { range, ..Colour::FULL_DEFAULT };
+        let owned = Owned::new(PixelFormat::Rgb24, colour, size, 3);
+        let mut out = [vec![0; 4 * 60 * 20], vec![0; 4 * 60 * 20]];
+        changing.run(&owned.picture(), &mut out[0]).unwrap();
+        let mut fresh = Preparer::new(PixelFormat::Rgb24, colour, size.0, size.1, &target).unwrap();
+        fresh.run(&owned.picture(), &mut out[1]).unwrap();
+        assert!(out[0] == out[1], "{range:?}");
+    }
+}
+
+#[test]
+fn every_kernel_gives_the_same_bytes_however_a_picture_is_placed() {
+    for (format, colour) in [(PixelFormat::Rgb24, Colour::FULL_DEFAULT), (PixelFormat::Nv12, Colour::YUV_DEFAULT)] {
+        let owned = Owned::new(format, colour, (150, 70), 5);
+        let turns = (0..4).flat_map(|rotate| [(rotate, false, false), (rotate, true, false), (rotate, false, true)]);
+        for (rotate, flip_horizontal, flip_vertical) in turns {
+            for resize in [Resize::Stretch, Resize::Crop, Resize::Letterbox] {
+                for (crop, (width, height)) in [(None, (61, 30)), (None, (40, 59)), (Some([7, 3, 120, 61]), (53, 37))] {
+                    let fill = [1, 2, 3];
+                    let target =
+                        Target { fill, resize, crop, rotate, flip_horizontal, flip_vertical, ..target(width, height) };
+                    let mut first: Option<Vec<u8>> = None;
+                    for isa in isas() {
+                        let mut out = vec![7; 4 * width * height];
+                        Preparer::with_isa(isa, format, colour, 150, 70, &target)
+                            .unwrap()
+                            .run(&owned.picture(), &mut out)
+                            .unwrap();
+                        assert!(*first.get_or_insert_with(|| out.clone()) == out, "{isa} {format:?} {target:?}");
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[test]
