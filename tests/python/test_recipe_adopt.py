@@ -116,6 +116,21 @@ def test_training_goes_on_from_what_was_adopted(prepared):
     assert sorted(path.name for path in (place / "further" / "bundle-float").iterdir()) == ["CARD.md", "bundle.toml", "fast.onnx", "slow.onnx"]
 
 
+@torch.no_grad()
+def test_a_plain_network_is_a_slow_one_without_a_fast_one(prepared):
+    chosen, place, inputs = prepared
+    adopt.adopt(chosen, place / "int8" / "slow.onnx", place, (480, 0))
+    assert (stage_slow.folder(place) / "slow-int8.onnx").read_bytes() == (place / "int8" / "slow.onnx").read_bytes()
+    assert not stage_fast.folder(place).exists()
+    slow, wanted = stage_slow.trained(chosen, place), ran(stage_slow.folder(place) / "slow-float.onnx", inputs["slow"])
+    for name in wanted:
+        np.testing.assert_allclose(slow(inputs["slow"])[name].numpy(), wanted[name], atol=1e-3 * max(1.0, np.abs(wanted[name]).max()))
+    assert checkpoint.start(stage_slow.folder(place) / "checkpoint.pt")["samples"] == 480
+    shutil.rmtree(place / "slow")
+    with pytest.raises(RecipeError, match="expected an ONNX file of a bundle"):
+        adopt.adopt(chosen, place / "nowhere.onnx", place)
+
+
 def test_what_does_not_fit_is_refused(prepared):
     chosen, place, _ = prepared
     with pytest.raises(RecipeError, match="expected the weights of this configuration's network, found none of that name and size for"):

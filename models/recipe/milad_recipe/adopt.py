@@ -1,5 +1,5 @@
 """`adopt`: the networks of a finished bundle, put where the stages slow and fast would have left them. So a shipped network can be trained on, moved
-to other data, or given another fast network, though nobody kept its checkpoints.
+to other data, or given another fast network, though nobody kept its checkpoints. Of a plain network there is one file, which is a slow network's.
 
 What 8 bits took from the weights is not given back. Batch normalisation was folded into the convolutions; it is put in again as what changes
 nothing: its statistics are those of some training pictures, its scale and shift undo them (`settle`).
@@ -27,29 +27,33 @@ PICTURES = 64
 
 def adopt(config: Config, bundle: Path, work: Path, samples: tuple[int, int] = (0, 0)) -> None:
     """Writes the stages' checkpoints and the slow network's files: the given one, and one in float of the same weights. The fast network's
-    checkpoint is one to start from (`fast.training.start`)."""
+    checkpoint is one to start from (`fast.training.start`). `bundle` may also be the file of a slow network: then there is no fast one."""
+    alone = bundle.suffix == ".onnx"
+    slow_file = bundle if alone else bundle / "slow.onnx"
     for stage in (stage_slow, stage_fast):
         if (stage.folder(work) / "checkpoint.pt").exists():
             raise RecipeError(f"{stage.folder(work)}: expected no training there yet, found a checkpoint; choose another --work")
     clips = list(stage_data.opened(config, work, config.data.train).values())
     reader = Reader(config, [11], config.augment)
 
-    slow = filled(stage_slow.network(config), bundle / "slow.onnx")
+    slow = filled(stage_slow.network(config), slow_file)
     images, _ = single_frames(reader, clips, PICTURES)
     settle(*slow, lambda: slow[0].heads(*slow[0].features(images)))
-    fast = filled(stage_fast.network(config), bundle / "fast.onnx")
     teacher = stage_fast.Teacher(fold(copy.deepcopy(slow[0]).eval()), None, torch.device("cpu"))
-    batch = pairs(reader, clips, PICTURES // config.fast.ages.frames_per_keyframe, config.fast.ages, config.fast.sizes.keyframes)
-    nothing = torch.zeros(len(batch.age), dtype=torch.bool)
-    settle(*fast, lambda: stage_fast.forward(config, fast[0], teacher, batch, nothing, None, 0.0, torch.device("cpu")))
+    if not alone:
+        fast = filled(stage_fast.network(config), bundle / "fast.onnx")
+        batch = pairs(reader, clips, PICTURES // config.fast.ages.frames_per_keyframe, config.fast.ages, config.fast.sizes.keyframes)
+        nothing = torch.zeros(len(batch.age), dtype=torch.bool)
+        settle(*fast, lambda: stage_fast.forward(config, fast[0], teacher, batch, nothing, None, 0.0, torch.device("cpu")))
 
-    given = (bundle / "slow.onnx").read_bytes()
+    given = slow_file.read_bytes()
     made = export.export(teacher.slow.to(memory_format=torch.contiguous_format), {"image": torch.zeros(1, 3, config.height, config.width)}, "slow")
     for kind, file in (("float", made), ("int8", given if b"DequantizeLinear" in given else None)):
         if file is not None:
             checkpoint.write(stage_slow.folder(work) / f"slow-{kind}.onnx", lambda partial, file=file: partial.write_bytes(file))
     # The slow network's last: with it, stage slow counts as done.
-    _save(work, config, "fast", stage_fast, fast[0], samples[1])
+    if not alone:
+        _save(work, config, "fast", stage_fast, fast[0], samples[1])
     _save(work, config, "slow", stage_slow, slow[0], samples[0])
 
 
