@@ -72,7 +72,7 @@ pub(super) fn measure(
             width: camera[0],
             height: camera[1],
             strides: sizes.map(|(row, _)| row),
-            colour: Colour::YUV_DEFAULT,
+            colour: Colour::unsaid(pixels),
         };
         prepare_ms.push((name, preparation(spec, name, format, &bytes)?));
     }

@@ -76,10 +76,7 @@ impl Card {
         if !(spec.rate > 0.0 && spec.rate <= 1000.0) {
             return unusable(format!("rate {}: expected frames a second, above 0 and at most 1000", spec.rate));
         }
-        let colour = match format {
-            PixelFormat::Rgb24 | PixelFormat::Grey => Colour::FULL_DEFAULT,
-            _ => Colour::YUV_DEFAULT,
-        };
+        let colour = Colour::unsaid(format);
         let canvas = Canvas::new(format, colour, width, height);
         let mut camera = raw_camera("test card".to_owned(), name, format, width, height, colour);
         (camera.interval_ns, camera.live, camera.counts) = ((1e9 / spec.rate).round() as u64, true, true);

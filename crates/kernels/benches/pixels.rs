@@ -55,7 +55,7 @@ fn prepare(isa: Isa, format: PixelFormat) {
     let (sizes, _) = plane_sizes(format, width, height);
     let planes: Vec<Vec<u8>> =
         sizes.iter().map(|(row, rows)| noise(row * rows).map(|v| (v >> 16) as u8).collect()).collect();
-    let colour = if format == PixelFormat::Rgb24 { Colour::FULL_DEFAULT } else { Colour::YUV_DEFAULT };
+    let colour = Colour::unsaid(format);
     let picture = Picture {
         format,
         colour,

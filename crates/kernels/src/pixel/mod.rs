@@ -72,6 +72,14 @@ impl Colour {
     pub const YUV_DEFAULT: Colour = Colour { matrix: Matrix::Bt601, range: Range::Limited };
     /// BT.601, full: JPEG (JFIF 1.02), and RGB or grey that says nothing.
     pub const FULL_DEFAULT: Colour = Colour { matrix: Matrix::Bt601, range: Range::Full };
+
+    /// What raw pixels of a format mean where nobody says it.
+    pub fn unsaid(format: PixelFormat) -> Colour {
+        match format {
+            PixelFormat::Rgb24 | PixelFormat::Grey => Colour::FULL_DEFAULT,
+            _ => Colour::YUV_DEFAULT,
+        }
+    }
 }
 
 /// How a picture of one shape becomes a picture of another. Always anti-aliased (triangle filter), half-pixel centres.
