@@ -159,6 +159,9 @@ def test_streaming_of_the_slow_network_waits_for_it(clips):
     # Starts on 0, 3, 6 …, done three frames later, shown until the next one is.
     _agrees(found.streaming.figures(), _judged((slow[(i // 3 - 1) * 3], clip.truth(i)) for i in range(6, FRAMES)))
     _agrees(found.all.figures(), _judged((slow[i], clip.truth(i)) for i in range(3, FRAMES)))
+    # A smaller one in its place is done sooner; judged on the same moments.
+    smaller = measure(networks, [clip], "slow", 1, 3, busy=2)
+    _agrees(smaller.streaming.figures(), _judged((slow[(i // 2 - 1) * 2], clip.truth(i)) for i in range(6, FRAMES)))
 
 
 def test_an_unlabelled_frame_is_run_but_not_judged(clips, tmp_path):

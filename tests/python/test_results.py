@@ -140,6 +140,8 @@ def test_numbers(value, digits, text):
         ("frames = 20\n", "", ["`frames`"]),
         ("warping =", "wraping =", ["street", "wraping", "warping"]),
         ("bundle = ", "bundel = ", ["street", "bundle"]),
+        ('"0.18" =', '"a fifth" =', ["street", "plain", "shares", "'a fifth'"]),
+        ('"0.18" =', '"18" =', ["street", "plain", "shares", "'18'"]),
         ("[street]", "[street", ["expected TOML"]),
     ],
 )
@@ -198,7 +200,15 @@ def test_a_plain_network_is_one_file_described_by_the_shipped_bundle(plan, count
     assert not rows.there(plain)
     network.write_bytes((BUNDLES / "fast-keys" / "slow.onnx").read_bytes())
     seen = {}
-    monkeypatch.setattr(rows, "evaluate", lambda bundle, config, work: seen.update({p.name: p.read_bytes() for p in bundle.iterdir()}) or _found(plain))
+    at_ten = plans.main_rows(plan, plans.replace(world, plain={"0.3": network}), "street", 10, 4)["plain-0.3"]
+    assert (plain.busy, at_ten.busy) == (1, 2)  # 0.6 and 1.2 frames: it is as much quicker as it is smaller
+
+    def evaluated(bundle, config, work):
+        seen.update({p.name: p.read_bytes() for p in bundle.iterdir()})
+        assert config["busy"] == 1
+        return _found(plain)
+
+    monkeypatch.setattr(rows, "evaluate", evaluated)
     assert rows.there(plain) and rows.measure(plan, plain, tmp_path)["tasks"]["segmentation"]["miou"] == 78.0
     assert seen == {"bundle.toml": (world.bundle / "bundle.toml").read_bytes(), "slow.onnx": network.read_bytes()}
 

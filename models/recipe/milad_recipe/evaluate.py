@@ -69,33 +69,43 @@ def _plain(value):
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def answer_at(mode: str, latency: int, moment: int) -> int:
+def answer_at(mode: str, latency: int, moment: int, busy: int | None = None) -> int:
     """The frame whose answer is there at the moment of a frame; negative where none is. What is computed of a picture is there in the
-    next frame at the earliest, what is kept from a keyframe at once; the slow network can start no sooner than it is done."""
-    busy = max(latency, 1)
+    next frame at the earliest, what is kept from a keyframe at once; the slow network can start no sooner than it is done, after `busy` frames if it is
+    another one than that whose latency is given."""
     if mode == "slow":
+        busy = max(latency if busy is None else busy, 1)
         return (moment - busy) // busy * busy
     return moment if mode == "copy" and latency else moment - 1
 
 
 def measure(
-    networks: Networks, clips: Iterable[Clip], mode: str, interval: int, latency: int, cap: float = DEPTH_CAP, progress=lambda clip: None
+    networks: Networks,
+    clips: Iterable[Clip],
+    mode: str,
+    interval: int,
+    latency: int,
+    cap: float = DEPTH_CAP,
+    progress=lambda clip: None,
+    busy: int | None = None,
 ) -> Measurement:
-    """Runs all clips. Classes are matched by name; those that only one side knows are not scored."""
+    """Runs all clips. Classes are matched by name; those that only one side knows are not scored. `busy`: see `answer_at`."""
     kinds, clips = {task["name"]: task["kind"] for task in networks.tasks}, list(clips)
     known = [set(_class_table(networks, clip).tolist()) - {UNLABELLED} for clip in clips]
     empty = Quality(kinds, len(_classes(networks)), cap, frozenset(set.union(*known)) if known else None)
     result = Measurement(empty.empty(), empty.empty(), empty.empty(), Consistency(len(_classes(networks))))
     for clip in clips:
         whole = empty.empty()
-        _clip(networks, clip, mode, interval, latency, result, whole)
+        _clip(networks, clip, mode, interval, latency, busy, result, whole)
         result.clips.append(whole.state())
         result.all += whole
         progress(clip)
     return result
 
 
-def _clip(networks: Networks, clip: Clip, mode: str, interval: int, latency: int, result: Measurement, whole: Quality) -> None:
+def _clip(
+    networks: Networks, clip: Clip, mode: str, interval: int, latency: int, busy: int | None, result: Measurement, whole: Quality
+) -> None:
     entry, labelled, table = networks.toml["input"], set(clip.labelled()), _class_table(networks, clip)
     pictures = (image(clip.rgb(frame), entry) for frame in range(len(clip)))
     n = period(interval, latency)
@@ -127,7 +137,7 @@ def _clip(networks: Networks, clip: Clip, mode: str, interval: int, latency: int
             sums.include(frame)
         result.frames += 1
         if number >= latency + max(latency, 1):
-            result.streaming.add(shown[answer_at(mode, latency, number)], truth.by_kind())
+            result.streaming.add(shown[answer_at(mode, latency, number, busy)], truth.by_kind())
         if before is not None:
             _follow(networks, result, before, (maps, truth))
         before = (maps, truth)
@@ -170,7 +180,7 @@ DEFAULTS = {"mode": "mila", "latency": 0, "depth_cap": DEPTH_CAP, "threads": 1}
 
 def evaluate(bundle_dir: Path | str, config: Mapping, work: Path | str) -> dict:
     """`config`: `mode`, `interval` (default: the bundle's), `latency`, and either `clips` (a data set by `datasets.open_clips`, or clips) or `world`,
-    `seeds` [first, end) and `frames`: scenes, rendered once below `work`. `states`, if given, is a file for the clips' states."""
+    `seeds` [first, end) and `frames`: scenes, rendered once below `work`. `states`, if given, is a file for the clips' states; `busy`: see `answer_at`."""
     networks = Networks(Path(bundle_dir), config.get("threads", DEFAULTS["threads"]))
     mode, latency = config.get("mode", DEFAULTS["mode"]), int(config.get("latency", DEFAULTS["latency"]))
     interval = int(config.get("interval") or networks.toml["keyframe_interval"])
@@ -178,7 +188,7 @@ def evaluate(bundle_dir: Path | str, config: Mapping, work: Path | str) -> dict:
     if not any(clip.labelled() for clip in clips):
         raise RecipeError(f"{config['clips']}: expected frames with truth, found none in {len(clips)} clips; choose a split that has labels")
     cap = float(config.get("depth_cap", DEFAULTS["depth_cap"]))
-    found = measure(networks, clips, mode, interval, latency, cap, config.get("progress", lambda clip: None))
+    found = measure(networks, clips, mode, interval, latency, cap, config.get("progress", lambda clip: None), config.get("busy"))
     if "states" in config:
         np.save(config["states"], np.stack(found.clips))
     said = {"bundle": networks.toml["name"], "mode": mode, "interval": interval, "latency": latency, "depth_cap": cap}

@@ -28,7 +28,8 @@ height, field of view, densities) were never trained on. {engine}
 - MACs are counted from the files, attention included: those of Conv, MatMul, Gemm and attention, in the mean over frames.
 - Δ_MTL: mean over the tasks of the relative change for the better, by mIoU, AbsRel and mean angle, against the slow network on every frame.
 - *Consistency*: mIoU between a prediction and the next one along true flow. *Streaming*: each frame's truth against the answer that is out at
-  that moment: the slow network starts no sooner than it is done, the fast one is done by the next frame.
+  that moment: the slow network starts no sooner than it is done, a plain one neither, but takes as much less time as it is smaller, the fast one is done by the
+  next frame.
 - Less than 0.5 mIoU apart is a tie: two trainings of the same network differ by as much.
 """
 

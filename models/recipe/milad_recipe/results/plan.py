@@ -3,6 +3,7 @@
 A baseline that is named but not there is a row "not measured", never an error: a report may be written before everything is trained.
 """
 
+import math
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -67,6 +68,8 @@ class Row:
     states: bool = False
     """Whether each clip's sums are kept, for the bootstrap."""
     described_by: Path | None = None
+    busy: int | None = None
+    """Frames that a network on every frame takes, where it is not the slow one."""
 
     def files(self) -> list[Path]:
         """What must be there, and what the figures depend on."""
@@ -105,6 +108,13 @@ def _world(path: Path, name: str, entry, work: Path) -> World:
         """In the work folder; or where rivals are kept, if it is only there."""
         return KEPT / named if (KEPT / named).exists() and not (work / named).exists() else work / named
 
+    for share in entry.get("plain", {}):
+        try:
+            is_share = 0 < float(share) <= 1
+        except ValueError:
+            is_share = False
+        if not is_share:
+            raise RecipeError(f"{path}: {name}: plain: expected shares of the slow network's MACs, found {share!r}; write plain = {{ \"0.28\" = … }}")
     return World(
         name=name,
         bundle=Path(entry["bundle"]),
@@ -129,7 +139,8 @@ def main_rows(plan: Plan, world: World, rendered: str, interval: int, latency: i
     rows["mila"] = row("mila", "**MILA as shipped**", mode="mila", **shipped)
     for share, place in world.plain.items():
         plain = row(f"plain-{share}", f"plain network on every frame, {share} of slow's MACs", place, "slow")
-        rows[f"plain-{share}"] = replace(plain, described_by=world.bundle)
+        # As quick as it is smaller.
+        rows[f"plain-{share}"] = replace(plain, described_by=world.bundle, busy=max(1, math.ceil(float(share) * latency)))
     if world.warping is not None:
         rows["warping"] = row("warping", "flow warping in ILA's place", world.warping, "mila")
     rows["fast"] = row("fast", "fast network alone", mode="fast", **shipped)

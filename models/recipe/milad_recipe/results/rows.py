@@ -24,6 +24,7 @@ FORMAT = 1
 def digest(plan: Plan, row: Row, work: Path) -> str:
     """Of all that a row's figures depend on, the programs apart; of the clips, the first truth and the camera stand for all."""
     said = [FORMAT, plan.seeds, plan.frames, row.world, row.mode, row.interval, row.latency, row.engine, row.states]
+    said += [] if row.busy is None else [row.busy]
     whole = hashlib.sha256(json.dumps(said).encode())
     clip = scenes.place(row.world, plan.seeds, plan.frames, work) / f"{plan.seeds[0]:07}"
     for file in (*row.files(), clip / "camera.json", clip / "000000.depth.npy"):
@@ -60,6 +61,7 @@ def measure(plan: Plan, row: Row, work: Path) -> dict:
     file = _file(work, row, "json")
     file.parent.mkdir(parents=True, exist_ok=True)
     config = {"mode": row.mode, "interval": row.interval, "latency": row.latency, "world": row.world}
+    config |= {} if row.busy is None else {"busy": row.busy}
     config |= {"seeds": plan.seeds, "frames": plan.frames} | ({"states": _file(work, row, "npy")} if row.states else {})
     with tempfile.TemporaryDirectory() as folder:
         bundle = row.bundle
