@@ -106,6 +106,8 @@ def test_what_was_not_measured_is_said_to_be_so(plan):
     without = _text(plan, lambda row: None if row.key.startswith(("plain", "adversary", "float", "check")) else _found(row))
     assert "| plain network on every frame, 0.28 of slow's MACs (not measured) | – |" in without
     assert "better than the plain network of equal mean cost on every task | 3 of 3 | – | not measured |" in without
+    dearer = _text(plan, lambda row: _found(row) | ({"macs": {"slow": 1.8e9, "fast": 0.0, "mean": 0.6e9}} if row.key.startswith("plain") else {}))
+    assert "better than the plain network of equal mean cost on every task | 3 of 3 | – | not measured |" in dearer, "another cost is no equal one"
     assert "### Adversarial alignment\n\nNot measured." in without and "float, by onnxruntime" not in without
 
 

@@ -98,14 +98,15 @@ def _ratios(plan: Plan, world: World, find: Callable, at: tuple[int, int]) -> li
 
 
 def _rivals(plan: Plan, world: World, find: Callable, at: tuple[int, int]) -> list[Line]:
-    """Better on every task than the plain network that costs as much (the largest that MILA's mean cost reaches), and than flow warping."""
+    """Better on every task than the plain network that costs as much, within a tenth, and than flow warping."""
     rows = main_rows(plan, world, world.name, *at)
     own = find(rows["mila"])
     plain = {name: find(row) for name, row in rows.items() if name.startswith("plain-")}
     plain = {name: found for name, found in plain.items() if found}
     rivals = {"flow warping": find(rows["warping"]) if "warping" in rows else None}
-    near = min(plain, key=lambda name: abs(plain[name]["macs"]["mean"] - own["macs"]["mean"])) if own and plain else None
-    rivals["the plain network of equal mean cost"] = plain[near] if near else None
+    apart = {name: abs(found["macs"]["mean"] / own["macs"]["mean"] - 1) for name, found in plain.items()} if own else {}
+    near = min(apart, key=apart.__getitem__, default=None)
+    rivals["the plain network of equal mean cost"] = plain[near] if near and apart[near] <= 0.1 else None
     lines = []
     for name, found in rivals.items():
         words = f"interval {at[0]}, latency {at[1]}: better than {name} on every task"

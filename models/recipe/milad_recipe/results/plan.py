@@ -14,8 +14,8 @@ from ..scenes import REPORTING
 OPERATING = ((5, 2), (10, 4))
 """(keyframe interval, slow network's latency in frames) at which the shipped networks are judged."""
 KEPT = Path("models/rivals")
-"""Fast networks that shipped ones were compared with, from the current folder as shipped bundles are: each a bundle that shares the shipped slow
-network."""
+"""What shipped networks were compared with, from the current folder as shipped bundles are: fast networks, each a bundle that shares the shipped slow
+network, and plain ones, a file each."""
 _KEYS = {"bundle", "shifted", "float", "plain", "warping", "adversary", "longer", "trained"}
 
 
