@@ -81,7 +81,7 @@ def test_int8_is_int8(shipped):
 
 
 def test_convolutions_run_in_integers_and_loading_leaves_no_memory_behind(milad, shipped):
-    """What is float in a quantised network is no convolution; weights, maps and program together stay small."""
+    """No convolution that the file quantises runs in float (one of three channels, of motion, it does not quantise); weights, maps and program together stay small."""
     command = [milad, "bench", "--json", "--frames", "1", "--bundle", shipped]
     report = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert not [node for node in report["float_though_quantised"] if "(Conv)" in node]
