@@ -45,9 +45,10 @@ def test_a_variant_trains_and_runs_as_onnxruntime_runs_it(milad, infer, slow_wor
     keys_of_slow = {output.name for output in slow.output if output.name.startswith("key.")}
     assert keys_of_slow == ({f"key.{name}" for name in names} if SLOW_KEYS in changes else set())
     assert sum(node.op_type == "InterFrameLocalAttention" for node in fast.node) == len(names)
-    floats = {tensor.name for tensor in fast.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
-    chosen_float = stage_quantise_fast.float_parts(stage_fast.network(chosen))
-    assert {part for part in chosen_float if part.endswith("motion.weight")} <= floats, "offsets need more than 8 bits"
+    dequantised = {value: node for node in fast.node if node.op_type == "DequantizeLinear" for value in node.output}
+    convolutions = [node for node in fast.node if node.op_type == "Conv"]
+    assert all(value in dequantised for node in convolutions for value in node.input), "no convolution in float"
+    assert not [node.name for node in fast.node if node.op_type == "Concat" and {*node.input} & {*dequantised}], "offsets come to the moments as they are"
 
     pictures = tmp_path / "pictures"
     pictures.mkdir()

@@ -1,7 +1,7 @@
 """From a float network to its QDQ form: uint8 activations, int8 weights per channel, by onnxruntime's static quantiser.
 
 The attention stays float: it is no operator that the quantiser knows, so neither its inputs nor its outputs get a scale of their own.
-So do the parts that `float_parts` names: few and cheap, but their numbers need more than 8 bits.
+So do the parts that `float_parts` names, and what gives `float_inputs`: few and cheap, but their numbers need more than 8 bits.
 """
 
 import logging
@@ -40,12 +40,19 @@ class _Samples(CalibrationDataReader):
 
 
 def quantise(
-    model: bytes, samples: Iterable[dict[str, np.ndarray]], name: str, float_parts: tuple[str, ...] = (), open_outputs: tuple[str, ...] = ()
+    model: bytes,
+    samples: Iterable[dict[str, np.ndarray]],
+    name: str,
+    float_parts: tuple[str, ...] = (),
+    open_outputs: tuple[str, ...] = (),
+    float_inputs: tuple[str, ...] = (),
 ) -> bytes:
     """`model` as `export` wrote it; `samples` are its inputs by name, as many as calibration shall see.
 
     `float_parts`: names of outputs or weights. The node that gives or uses each stays float, with all before it, back to an attention node or to
     a network's convolution.
+
+    `float_inputs`: names of weights. What the node that uses each reads is quantised once, there; all before it stays float, as above.
 
     `open_outputs`: those that stay as the last convolution's accumulators say, without a scale of 256 steps."""
     samples = list(samples)
@@ -69,7 +76,7 @@ def quantise(
         activation_qType=QuantType.QUInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
         nodes_to_quantize=[],
-        nodes_to_exclude=_kept_float(inferred.graph, float_parts),
+        nodes_to_exclude=_kept_float(inferred.graph, float_parts, float_inputs),
         op_types_to_quantize=kinds,
         extra_options={},
     )
@@ -111,17 +118,22 @@ def _open(graph: onnx.GraphProto, outputs: tuple[str, ...]) -> None:
         graph.node.remove(forth)
 
 
-def _kept_float(graph: onnx.GraphProto, parts: tuple[str, ...]) -> list[str]:
-    """Names of the nodes that `float_parts` means."""
+def _kept_float(graph: onnx.GraphProto, parts: tuple[str, ...], inputs: tuple[str, ...]) -> list[str]:
+    """Names of the nodes that `float_parts` and `float_inputs` mean."""
     producers = {value: node for node in graph.node for value in node.output}
+
+    def before(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        makers = [producers[value] for value in node.input if value in producers]
+        return [maker for maker in makers if maker.op_type not in (OP_TYPE, "Conv", "Relu")]
+
     waiting = [node for node in graph.node if set(parts) & {*node.input, *node.output}]
+    waiting += [maker for node in graph.node if set(inputs) & set(node.input) for maker in before(node)]
     kept: list[str] = []
     while waiting:
         node = waiting.pop()
         if node.name not in kept:
             kept.append(node.name)
-            before = [producers[value] for value in node.input if value in producers]
-            waiting += [other for other in before if other.op_type not in (OP_TYPE, "Conv", "Relu")]
+            waiting += before(node)
     return kept
 
 

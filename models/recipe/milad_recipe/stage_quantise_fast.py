@@ -1,4 +1,4 @@
-"""Stage quantise-fast: the trained fast network as an ONNX file, and in int8. Attention, motion and age stay float.
+"""Stage quantise-fast: the trained fast network as an ONNX file, and in int8. Attention, and what is made of its offsets and of ages, stay float.
 
 Where the slow network gives the keys, or values of each task's own, its files are written anew with what the fast stage learned for them.
 """
@@ -36,9 +36,19 @@ def own_slow(config: Config) -> bool:
 
 
 def float_parts(network: FastNetwork) -> tuple[str, ...]:
-    """Where things moved, and ages. In 8 bits the first two lose nothing that can be measured (README.md), but no shipped file has them so yet."""
+    """Moments of where things moved, and ages: a few numbers for a whole picture."""
+    return _fusion(network, "moments", "age")
+
+
+def float_inputs(network: FastNetwork) -> tuple[str, ...]:
+    """Where things moved: the convolution of the offsets reads them in 8 bits, the moments as they are."""
+    return _fusion(network, "motion")
+
+
+def _fusion(network: FastNetwork, *parts: str) -> tuple[str, ...]:
+    """Names of weights."""
     ways = [f"ways.{name}." if way is not network else "" for name, way in network.by_name()]
-    return tuple(f"{way}fusion.{part}.weight" for way in ways for part in ("motion", "moments", "age"))
+    return tuple(f"{way}fusion.{part}.weight" for way in ways for part in parts)
 
 
 def run(config: Config, work: Path) -> None:
@@ -53,7 +63,7 @@ def run(config: Config, work: Path) -> None:
     bar.show(0.3, "calibrating")
     clips = list(stage_data.opened(config, work, config.data.train).values())
     drawn, outputs = list(samples(config, work, network, clips)), stage_quantise_slow.open_outputs(config)
-    files["fast-int8"] = quantise.quantise(files["fast-float"], drawn, "fast", float_parts(network), outputs)
+    files["fast-int8"] = quantise.quantise(files["fast-float"], drawn, "fast", float_parts(network), outputs, float_inputs(network))
     for name, data in files.items():
         checkpoint.write(folder / f"{name}.onnx", lambda partial, data=data: partial.write_bytes(data))
     bar.show(1.0, ", ".join(f"{name} {len(data) / 1e6:.2f} MB" for name, data in files.items()), last=True)

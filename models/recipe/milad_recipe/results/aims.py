@@ -75,9 +75,13 @@ def samples_seen(world: World, stage: str) -> int | None:
     return seen
 
 
-def adopted(world: World) -> bool:
-    """Whether the slow network's float file was made of a shipped one in 8 bits, because that was all there was."""
-    return any(entry.get("adopted") for entry in _logged(world, "slow"))
+RUNS = {"slow": ("slow",), "mila": ("slow", "fast")}
+"""The networks that a mode runs, by their stages."""
+
+
+def adopted(world: World, mode: str) -> list[str]:
+    """Those of the mode's networks whose float files have the weights of a shipped one in 8 bits, because that was all there was."""
+    return [stage for stage in RUNS[mode] if any(entry.get("adopted") for entry in _logged(world, stage))]
 
 
 def _logged(world: World, stage: str) -> list[dict]:
@@ -127,6 +131,6 @@ def _int8(plan: Plan, world: World, find: Callable) -> list[Line]:
         int8, full = (main(found and found["tasks"])["segmentation"] for found in (find(shipped[mode]), whole))
         loss = None if None in (int8, full) else full - int8
         met = None if loss is None else loss <= INT8_LOSS
-        cost = "8-bit activations cost" if mode == "slow" and adopted(world) else "int8 costs"
+        cost = "8-bit activations cost" if len(adopted(world, mode)) == len(RUNS[mode]) else "int8 costs"
         lines.append((f"{words}: mIoU that {cost}", f"≤ {INT8_LOSS:g}", number(loss, 2), met))
     return lines

@@ -158,7 +158,9 @@ def _float(plan: Plan, world: World, find: Find) -> list[str]:
     for mode, name in (("slow", "slow network"), ("mila", "MILA")):
         check = rows[f"check-{mode}"]
         words = {f"as shipped, int8, by {engines[plan.engine]}": shipped[mode], f"as shipped, int8, by {engines[check.engine]}": check}
-        whole = "float but for the slow network's weights, by onnxruntime" if aims.adopted(world) else "float, by onnxruntime"
+        adopted = aims.adopted(world, mode)
+        but = f" but for the weights of the {' and the '.join(adopted)} network" if adopted else ""
+        whole = f"float{but}, by onnxruntime"
         for words, row in (words | {whole: rows.get(f"float-{mode}")}).items():
             found = find(row) if row else None
             if found:
