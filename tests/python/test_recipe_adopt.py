@@ -43,7 +43,8 @@ def made(tmp_path_factory):
         model = export.export(network, inputs[name], name)
         (place / "float" / f"{name}.onnx").write_bytes(model)
         samples = [{key: value.numpy() for key, value in inputs[name].items()}]
-        (place / "int8" / f"{name}.onnx").write_bytes(quantise.quantise(model, samples, name))
+        parts = (stage_quantise_fast.float_parts(network), (), stage_quantise_fast.float_inputs(network)) if name == "fast" else ()
+        (place / "int8" / f"{name}.onnx").write_bytes(quantise.quantise(model, samples, name, *parts))
     return chosen, place, inputs
 
 

@@ -49,6 +49,8 @@ def test_a_variant_trains_and_runs_as_onnxruntime_runs_it(milad, infer, slow_wor
     convolutions = [node for node in fast.node if node.op_type == "Conv"]
     assert all(value in dequantised for node in convolutions for value in node.input), "no convolution in float"
     assert not [node.name for node in fast.node if node.op_type == "Concat" and {*node.input} & {*dequantised}], "offsets come to the moments as they are"
+    floats = {tensor.name for tensor in fast.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+    assert {*stage_quantise_fast.float_parts(stage_fast.network(chosen))} <= floats, "moments and ages in float"
 
     pictures = tmp_path / "pictures"
     pictures.mkdir()

@@ -1,7 +1,8 @@
 """From a float network to its QDQ form: uint8 activations, int8 weights per channel, by onnxruntime's static quantiser.
 
 The attention stays float: it is no operator that the quantiser knows, so neither its inputs nor its outputs get a scale of their own.
-So do the parts that `float_parts` names, and what gives `float_inputs`: few and cheap, but their numbers need more than 8 bits.
+So do the parts that `float_parts` names, and what comes before those that `float_inputs` names: few and cheap, and a code of a sum for the whole
+picture changes every place of it.
 """
 
 import logging

@@ -1,6 +1,6 @@
 //! Short ways into a region: small float nodes whose output nothing but QuantizeLinear reads, done by the region while it quantises, so that the
-//! engine does not make a tensor of them: 1×1 convolutions of a few planes (attention's confidence and offsets, say), and slices of the first
-//! channels (what attention brought, without what it says of where it looked).
+//! engine does not make a tensor of them: 1×1 convolutions of a few planes, and slices of the first channels (what attention brought, without what it
+//! says of where it looked).
 
 use std::collections::HashMap;
 

@@ -131,6 +131,7 @@ def _int8(plan: Plan, world: World, find: Callable) -> list[Line]:
         int8, full = (main(found and found["tasks"])["segmentation"] for found in (find(shipped[mode]), whole))
         loss = None if None in (int8, full) else full - int8
         met = None if loss is None else loss <= INT8_LOSS
-        cost = "8-bit activations cost" if len(adopted(world, mode)) == len(RUNS[mode]) else "int8 costs"
+        left = [stage for stage in RUNS[mode] if stage not in adopted(world, mode)]
+        cost = "int8 costs" if len(left) == len(RUNS[mode]) else f"8-bit activations{''.join(f' and weights of the {stage} network' for stage in left)} cost"
         lines.append((f"{words}: mIoU that {cost}", f"≤ {INT8_LOSS:g}", number(loss, 2), met))
     return lines
