@@ -1,5 +1,7 @@
 //! Where each output pixel of one axis lies between its two source pixels.
 
+use std::ops::Range;
+
 use super::{BLOCK, LANES};
 
 /// Output pixels that lie between the same two source pixels, at most [`LANES`] of them.
@@ -94,9 +96,10 @@ impl Axis {
         alike.then_some(Cells { size, first, fractions })
     }
 
-    /// The output pixels before the first and behind the last cell.
-    pub fn edges(&self, cells: Cells) -> impl Iterator<Item = usize> + use<> {
-        (0..cells.first).chain(cells.first + (self.source - 1) * cells.size..self.out)
+    /// The output pixels before the first and behind the last cell. Those of a side are all the same: clamped to one source pixel.
+    #[inline(always)]
+    pub fn edges(&self, cells: Cells) -> [Range<usize>; 2] {
+        [0..cells.first, cells.first + (self.source - 1) * cells.size..self.out]
     }
 
     /// The two source pixels around output pixel `i`, and the way from the first to the second.
@@ -120,8 +123,9 @@ impl Axis {
     /// As [`Axis::spread`], for cells of `SIZE`.
     #[inline(always)]
     fn spread_cells<const SIZE: usize>(&self, cells: Cells, row: &[f32], out: &mut [f32]) {
-        for x in self.edges(cells) {
-            out[x] = self.pixel(row, x);
+        for edge in self.edges(cells) {
+            let value = self.pixel(row, edge.start);
+            out[edge].fill(value);
         }
         let (left, right) = (&row[..self.source - 1], &row[1..self.source]);
         for ((out, left), right) in out[cells.first..].as_chunks_mut::<SIZE>().0.iter_mut().zip(left).zip(right) {

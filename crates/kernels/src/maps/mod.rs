@@ -226,13 +226,13 @@ fn label_cells<const SIZE: usize>(
     lanes: &mut Lanes,
     out: &mut [u8],
 ) {
-    for x in columns.edges(cells) {
+    for edge in columns.edges(cells) {
         let mut most = (f32::NEG_INFINITY, 0);
         for (class, row) in blended.chunks_exact(columns.source).take(classes).enumerate() {
-            let value = columns.pixel(row, x);
+            let value = columns.pixel(row, edge.start);
             most = if value > most.0 { (value, class as u8) } else { most };
         }
-        out[x] = most.1;
+        out[edge].fill(most.1);
     }
     let width = columns.source;
     let (words, more) = (&mut lanes.words[0], &mut lanes.more[0]);
@@ -306,7 +306,7 @@ versions! {
                     *value = map[nearest + columns.nearest(x)];
                 }
             }
-            depth::to_metres(encoding, row, out_row);
+            depth::to_metres(encoding, row, most, out_row);
         }
     }
 }
@@ -368,14 +368,12 @@ fn direct_cells<const SIZE: usize>(
 ) {
     let source = columns.source;
     let [out_x, out_y, out_z] = out;
-    for at in columns.edges(cells) {
-        let (x, y, z) = (
-            columns.pixel(blended, at),
-            columns.pixel(&blended[source..], at),
-            columns.pixel(&blended[2 * source..], at),
-        );
-        let [x, y, z] = unit(x, y, z);
-        (out_x[at], out_y[at], out_z[at]) = (x as i8, y as i8, z as i8);
+    for edge in columns.edges(cells) {
+        let [x, y, z] = [0, 1, 2].map(|part| columns.pixel(&blended[part * source..], edge.start));
+        let unit = unit(x, y, z);
+        for (out, part) in [&mut *out_x, &mut *out_y, &mut *out_z].into_iter().zip(unit) {
+            out[edge.clone()].fill(part as i8);
+        }
     }
     let mut rows = cells.rows(source, blended);
     let (Some(x), Some(y), Some(z)) = (rows.next(), rows.next(), rows.next()) else { return };
