@@ -147,6 +147,7 @@ pub fn networks(report: &LoadReport) -> String {
     let mmac = |macs: u64| macs as f64 * 1e-6;
     let float = match report.float_nodes.len() {
         0 => String::new(),
+        1 => "; 1 quantised node runs in float".into(),
         count => format!("; {count} quantised nodes run in float"),
     };
     format!(

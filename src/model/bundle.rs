@@ -174,6 +174,8 @@ impl Bundle {
         let reader = ila::onnx();
         check::check(&slow, &reader)?;
         check::check(&fast, &reader)?;
+        lowering::check(&slow)?;
+        lowering::check(&fast)?;
         wiring::check_inputs(&spec, &slow, true)?;
         wiring::check_inputs(&spec, &fast, false)?;
         let slow_facts = facts::infer(&slow, &reader)?;

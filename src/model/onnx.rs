@@ -77,7 +77,14 @@ impl Network {
             .proto_model_for_read(&mut &*bytes)
             .map_err(|e| not_onnx(format!("bytes that are no protobuf of a model ({})", e.root_cause())))?;
         match header.graph.take() {
-            Some(graph) if !graph.output.is_empty() => Ok(Network { file: file.into(), header, graph }),
+            Some(mut graph) if !graph.output.is_empty() => {
+                // Optional inputs that are left out at the end need no name; the engine counts names.
+                for node in &mut graph.node {
+                    let named = node.input.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
+                    node.input.truncate(named);
+                }
+                Ok(Network { file: file.into(), header, graph })
+            }
             Some(_) => Err(not_onnx("a model without outputs".into())),
             None => Err(not_onnx("a model without a graph".into())),
         }

@@ -16,13 +16,14 @@ pub(crate) struct Parts<'a> {
     pub bias_name: &'a str,
 }
 
-/// Reads a convolution of `input`; `output` is its height and width.
+/// Reads a convolution of `input`; `output` is its height and width, `step` the scale that its sums are quantised with, if they are.
 pub(crate) fn read(
     reader: &Reader,
     parts: Parts,
     weights: &Weights,
     input: &Value,
     output: [usize; 2],
+    step: Option<f32>,
 ) -> Result<Convolution, Refusal> {
     let &[out_channels, group_channels, rows, columns] = weights.integers.shape.as_slice() else {
         return Err(Refusal::Float(format!("its weights are {:?}, expected four sides", weights.integers.shape)));
@@ -58,9 +59,8 @@ pub(crate) fn read(
     let weight = |(index, &value): (usize, &i64)| i8::try_from(value - zero(index / filter)).ok();
     let packed: Option<Vec<i8>> = weights.integers.values.iter().enumerate().map(weight).collect();
     let packed = packed.ok_or_else(|| Refusal::Float(format!("`{name}` less its zero-point leaves [-128, 127]")))?;
-    let bias = bias(reader, parts.bias_name, out_channels, |channel| {
-        f64::from(input.quantisation.scale) * f64::from(scale(channel))
-    })?;
+    let unit = |channel: usize| f64::from(input.quantisation.scale) * f64::from(scale(channel));
+    let bias = bias(reader, parts.bias_name, out_channels, unit, step)?;
     let convolution =
         Convolution { window, groups, weights: packed, scales: (0..out_channels).map(scale).collect(), bias };
     check_overflow(&convolution, input, name)?;
@@ -115,8 +115,14 @@ pub(crate) fn window(
     Ok(Window { size: kernel, stride, dilation, pads, ceil: false })
 }
 
-/// The bias in units of the sum: integers of the file where they are in these units, else rounded to the nearest.
-fn bias(reader: &Reader, name: &str, channels: usize, unit: impl Fn(usize) -> f64) -> Result<Vec<i32>, Refusal> {
+/// The bias in units of the sum: integers of the file where they are in these units, else rounded to the nearest, if it hardly moves by that.
+fn bias(
+    reader: &Reader,
+    name: &str,
+    channels: usize,
+    unit: impl Fn(usize) -> f64,
+    step: Option<f32>,
+) -> Result<Vec<i32>, Refusal> {
     if name.is_empty() {
         return Ok(vec![0; channels]);
     }
@@ -145,6 +151,16 @@ fn bias(reader: &Reader, name: &str, channels: usize, unit: impl Fn(usize) -> f6
     };
     if numbers.len() != channels {
         return Err(wrong(numbers.len()));
+    }
+    // Of a step of the output; where it has none, of the largest bias.
+    let largest =
+        numbers.iter().enumerate().map(|(channel, number)| (number * unit(channel)).abs()).fold(0.0, f64::max);
+    let allowed = step.map_or(largest / 256.0, |step| f64::from(step) / 8.0);
+    let moved = |(channel, number): (usize, &f64)| (number - number.round_ties_even()).abs() * unit(channel);
+    if let Some(most) = numbers.iter().enumerate().map(moved).reduce(f64::max).filter(|&most| most > allowed) {
+        return Err(Refusal::Float(format!(
+            "its bias `{name}` would move by {most:.1e}, more than {allowed:.1e}, in whole units of input scale × weight scale"
+        )));
     }
     let rounded = numbers.iter().map(|number| number.round_ties_even());
     let fits = |number: f64| (number.abs() <= f64::from(i32::MAX)).then_some(number as i32);

@@ -4,11 +4,12 @@
 //! lowered or not.
 
 use milad_kernels::int8::Quantisation;
-use tract_onnx::pb::NodeProto;
 use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::{GraphProto, NodeProto};
 
 use super::attributes::Attributes;
 use super::constants::Constants;
+use super::weights::axis;
 use super::{Refusal, bad};
 use crate::model::onnx::node_name;
 
@@ -39,16 +40,25 @@ impl Parameters {
         let name = |index: usize| node.input.get(index).map_or("", String::as_str);
         let (scale, zero) = (name(at), name(at + 1));
         let said = |what: &str| format!("{what} of node `{}`", node_name(node));
+        if scale.is_empty() {
+            return Err(bad(node_name(node), format!("a scale as input {at}"), "none".into(), RECALIBRATE));
+        }
         if !constants.contains(scale) {
+            stands_in_the_file(constants, scale, &said("a scale"))?;
             return Err(Refusal::Float(format!("its scale `{scale}` is computed while running")));
         }
-        let scales =
-            constants.floats(scale).ok_or_else(|| Refusal::Float(format!("its scale `{scale}` is not float32")))?;
+        let kind_of = |name: &str| constants.kind(name).unwrap_or("nothing").to_owned();
+        let scales = constants
+            .floats(scale)
+            .ok_or_else(|| bad(scale, said("a scale of float32"), kind_of(scale), "store scales as float32"))?;
         if constants.shape(scale).is_some_and(|shape| shape.len() > 1) {
             return Err(Refusal::Float(format!("its scale `{scale}` has blocks")));
         }
         if let Some(wrong) = scales.iter().find(|scale| !(scale.is_normal() && **scale > 0.0)) {
-            return Err(bad(scale, said("a scale greater than zero and finite"), wrong.to_string(), RECALIBRATE));
+            // Subnormal numbers would be rows of zeros.
+            let found = if wrong.is_subnormal() { format!("{wrong:e}") } else { wrong.to_string() };
+            let expected = format!("a scale greater than zero and finite, at least {:e},", f32::MIN_POSITIVE);
+            return Err(bad(scale, said(&expected), found, RECALIBRATE));
         }
         if scales.is_empty() {
             return Err(bad(scale, said("a scale"), "none".into(), RECALIBRATE));
@@ -57,8 +67,11 @@ impl Parameters {
             return Ok(Parameters { zero_points: vec![0; scales.len()], scales, kind, axis });
         }
         let Some(zeros) = constants.integers(zero) else {
-            let found = if constants.contains(zero) { "another type" } else { "a tensor computed while running" };
-            return Err(Refusal::Float(format!("its zero-point `{zero}`: expected constant integers, found {found}")));
+            if constants.contains(zero) {
+                return Err(bad(zero, said(KINDS), kind_of(zero), RECALIBRATE));
+            }
+            stands_in_the_file(constants, zero, &said("a zero-point"))?;
+            return Err(Refusal::Float(format!("its zero-point `{zero}` is computed while running")));
         };
         if zeros.values.len() != scales.len() {
             let expected = said(&format!("{} zero-points, as many as scales,", scales.len()));
@@ -68,11 +81,12 @@ impl Parameters {
             DataType::Uint8 => 0..=255,
             DataType::Int8 => -128..=127,
             // Biases: ONNX has no other zero-point for them.
-            DataType::Int32 => 0..=0,
-            other => {
-                let expected = said("zero-points of uint8, int8 or int32");
-                return Err(bad(zero, expected, other.as_str_name().into(), RECALIBRATE));
+            DataType::Int32 if zeros.values.iter().all(|&value| value == 0) => 0..=0,
+            DataType::Int32 => {
+                let found = format!("int32 and {:?}", zeros.values);
+                return Err(bad(zero, said("a zero-point of uint8 or int8, or of int32 and 0"), found, RECALIBRATE));
             }
+            _ => return Err(bad(zero, said(KINDS), kind_of(zero), RECALIBRATE)),
         };
         if let Some(wrong) = zeros.values.iter().find(|&value| !range.contains(value)) {
             let expected = said(&format!("zero-points from {} to {}", range.start(), range.end()));
@@ -109,4 +123,42 @@ impl Parameters {
     }
 }
 
+/// Refuses whatever is wrong with the scales and zero-points of `graph`, before the engine, which has other words for it.
+pub(crate) fn check(graph: &GraphProto) -> Result<(), Refusal> {
+    let constants = Constants::new(graph);
+    let passed = |read: Result<Parameters, Refusal>| match read {
+        Err(Refusal::Float(_)) => Ok(None),
+        Err(refusal) => Err(refusal),
+        Ok(parameters) => Ok(Some(parameters)),
+    };
+    for node in &graph.node {
+        match node.op_type.as_str() {
+            "QuantizeLinear" | "DequantizeLinear" => {
+                let parameters = passed(Parameters::of(&constants, node))?.filter(|found| found.scales.len() > 1);
+                let from = node.input.first().map_or("", String::as_str);
+                if let (Some(parameters), Some(shape)) = (parameters, constants.shape(from)) {
+                    axis(parameters.axis, &shape, from)?;
+                }
+            }
+            "QLinearConv" => {
+                for at in [1, 4, 6] {
+                    passed(Parameters::read(&constants, node, at, DataType::Uint8, 0))?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what is computed of constants: nobody has looked at its numbers.
+fn stands_in_the_file(constants: &Constants, name: &str, expected: &str) -> Result<(), Refusal> {
+    if !constants.is_computed(name) {
+        return Ok(());
+    }
+    let expected = format!("{expected} that stands in the file, as an initializer or a Constant,");
+    Err(bad(name, expected, "one that other nodes compute".into(), "fold the network's constants when it is exported"))
+}
+
+const KINDS: &str = "zero-points of uint8, int8 or int32";
 const RECALIBRATE: &str = "calibrate and quantise the network again";

@@ -104,6 +104,11 @@ fn no_picture(network: &Network, found: String) -> BundleError {
     }
 }
 
+/// Refuses scales and zero-points that are none, whether they are in a part that is lowered or not.
+pub(crate) fn check(network: &Network) -> Result<(), BundleError> {
+    linear::check(&network.graph).map_err(|refusal| refusal.into_error(network))
+}
+
 /// Lowers `graph`, a part of `network`, for `kernel`. It is fed the prepared picture, whose bytes stand for what `normalise` says.
 pub(crate) fn lower(
     network: &Network,

@@ -28,6 +28,33 @@ fn the_toy_itself_is_fine() {
 }
 
 #[test]
+fn an_optional_input_that_is_left_out_needs_no_name() {
+    Toy::with(|toy| toy.slow.node.iter_mut().for_each(|node| node.input.push(String::new()))).load().unwrap();
+}
+
+#[test]
+fn scales_are_checked_before_the_engine_sees_them() {
+    let quantise = |inputs: &[&str]| {
+        let quantise = node("QuantizeLinear", inputs, &["codes"]);
+        move |toy: &mut Toy| toy.slow.node.push(quantise)
+    };
+    refused(quantise(&["image"]), &["slow.onnx", "codes", "expected a scale as input 1", "found none"]);
+    let scale = TensorProto {
+        name: "s".into(),
+        data_type: DataType::Float as i32,
+        float_data: vec![0.0],
+        ..Default::default()
+    };
+    refused(
+        |toy| {
+            toy.slow.initializer.push(scale);
+            quantise(&["image", "s"])(toy);
+        },
+        &["slow.onnx", "`s`", "scale greater than zero", "found 0"],
+    );
+}
+
+#[test]
 fn a_bundle_that_is_nowhere() {
     let error = Bundle::load("no-such-bundle").unwrap_err();
     told(&error, &["no-such-bundle", "models/no-such-bundle", "/usr/share/milad/models/no-such-bundle", "bundle.toml"]);

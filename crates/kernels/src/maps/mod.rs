@@ -295,7 +295,7 @@ versions! {
             blend_rows(rows, y, map, 1, width, blended);
             columns.spread(&blended[..width], wide);
             let row = &mut wide[..columns.out];
-            // Of all exponents the greatest: those of infinities and NaN have all bits.
+            // The greatest absolute value's bits: infinities and NaN are greater than all numbers.
             let mut most = 0;
             for value in &*row {
                 most = value.abs().to_bits().max(most);

@@ -156,6 +156,40 @@ fn depth_is_decoded_after_upsampling_to_the_same_bits_with_every_kernel() {
 }
 
 #[test]
+fn logarithms_that_are_extreme_are_decoded_as_such_beside_rows_of_usual_ones() {
+    let one = |value: f32| {
+        let mut metres = [0.0];
+        depth::to_metres(DepthEncoding::Log, &[value], u32::MAX, &mut metres);
+        metres[0]
+    };
+    let extremes = [100.0, -100.0, 88.5, -87.6, 80.5, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
+    for (from, to) in
+        [((16, 5), (64, 17)), ((16, 5), (64, 20)), ((16, 33), (32, 66)), ((16, 17), (128, 136)), ((16, 2), (64, 8))]
+    {
+        let mut map = noise(from.0 * from.1, 9);
+        // On every other row, here and there.
+        for (i, extreme) in extremes.into_iter().enumerate() {
+            map[2 * i * from.1 + i % from.1] = extreme;
+        }
+        let (rows, columns) = (Axis::new(from.0, to.0), Axis::new(from.1, to.1));
+        for kernel in kernels() {
+            let mut out = vec![0.0; to.0 * to.1];
+            upsampler(kernel, from, to).depth(&map, DepthEncoding::Log, &mut out).unwrap();
+            for (i, found) in out.iter().enumerate() {
+                let (y, x) = (i / to.1, i % to.1);
+                let value = sample(&map, from, to, y, x);
+                let value = if value.is_finite() { value } else { map[rows.nearest(y) * from.1 + columns.nearest(x)] };
+                let expected = one(value);
+                assert!(
+                    found.to_bits() == expected.to_bits() || found.is_nan() && expected.is_nan(),
+                    "{kernel}: {found}, expected {expected} of {value}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn an_infinite_sample_reaches_its_nearest_pixels_only() {
     for kernel in kernels() {
         let mut out = [0.0; 8];

@@ -12,12 +12,18 @@ use crate::model::lowering::weights::Weights;
 use crate::model::onnx::node_name;
 
 impl<'a> Finder<'a> {
-    pub(super) fn conv(&self, node: &'a NodeProto, to: &str) -> Result<(Box<Convolution>, Vec<ValueId>, u64), Refusal> {
+    /// `step`: the scale that its sums are quantised with, if they are.
+    pub(super) fn conv(
+        &self,
+        node: &'a NodeProto,
+        to: &str,
+        step: Option<f32>,
+    ) -> Result<(Box<Convolution>, Vec<ValueId>, u64), Refusal> {
         let inputs = self.views(node, 1)?;
         let name = input(node, 1);
         let weights = self.reader.quantised(name)?;
         let weights = weights.ok_or_else(|| Refusal::Float(format!("its weights `{name}` are not quantised")))?;
-        let (convolution, macs) = self.convolution(node, inputs[0], (name, &weights), input(node, 2), to)?;
+        let (convolution, macs) = self.convolution(node, inputs[0], (name, &weights), input(node, 2), (to, step))?;
         Ok((convolution, inputs, macs))
     }
 
@@ -27,11 +33,11 @@ impl<'a> Finder<'a> {
         picture: ValueId,
         (weights_name, weights): (&str, &Weights),
         bias_name: &str,
-        to: &str,
+        (to, step): (&str, Option<f32>),
     ) -> Result<(Box<Convolution>, u64), Refusal> {
         let [channels, height, width] = self.shape(to)?;
         let parts = convolution::Parts { node, weights_name, bias_name };
-        let convolution = convolution::read(&self.reader, parts, weights, self.value(picture)?, [height, width])?;
+        let convolution = convolution::read(&self.reader, parts, weights, self.value(picture)?, [height, width], step)?;
         if convolution.bias.len() != channels {
             return Err(Refusal::Float(format!("its output has {channels} channels")));
         }
@@ -61,7 +67,13 @@ impl<'a> Finder<'a> {
                     )));
                 }
                 let weights = Weights { integers, parameters: weights_parameters };
-                self.convolution(node, known, (input(node, 3), &weights), input(node, 8), to)
+                self.convolution(
+                    node,
+                    known,
+                    (input(node, 3), &weights),
+                    input(node, 8),
+                    (to, Some(parameters.0.scale)),
+                )
             });
         match operation {
             Ok((convolution, macs)) => {
@@ -104,7 +116,7 @@ impl<'a> Finder<'a> {
             name = output(clamp);
             nodes.push(at);
         }
-        let (convolution, inputs, macs) = self.conv(node, output(node))?;
+        let (convolution, inputs, macs) = self.conv(node, output(node), None)?;
         let [channels, height, width] = self.shape(name)?;
         let quantisation = Quantisation { scale: 1.0, zero_point: 0 };
         let id = self.found.values.len();

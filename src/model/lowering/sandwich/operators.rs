@@ -28,7 +28,7 @@ impl<'a> Finder<'a> {
         }
         let (operation, inputs, macs) = match node.op_type.as_str() {
             "Conv" => {
-                let (convolution, inputs, macs) = self.conv(node, to)?;
+                let (convolution, inputs, macs) = self.conv(node, to, Some(parameters.0.scale))?;
                 (Operation::Conv(convolution), inputs, macs)
             }
             "Add" | "Mul" => self.binary(node)?,
