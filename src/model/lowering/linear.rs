@@ -156,7 +156,7 @@ fn stands_in_the_file(constants: &Constants, name: &str, expected: &str) -> Resu
     if !constants.is_computed(name) {
         return Ok(());
     }
-    let expected = format!("{expected} that stands in the file, as an initializer or a Constant,");
+    let expected = format!("{expected} that stands in the file, as an initializer or a Constant");
     Err(bad(name, expected, "one that other nodes compute".into(), "fold the network's constants when it is exported"))
 }
 
