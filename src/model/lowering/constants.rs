@@ -106,19 +106,20 @@ impl<'a> Constants<'a> {
 
 /// What a Constant node gives: a tensor, or numbers that stand in an attribute of their own.
 fn constant(node: &NodeProto) -> Option<Cow<'_, TensorProto>> {
-    let [attribute] = node.attribute.as_slice() else { return None };
     let made =
         |data_type: DataType, dims: Vec<i64>| TensorProto { data_type: data_type as i32, dims, ..Default::default() };
-    let (floats, ints) = (&attribute.floats, &attribute.ints);
-    let tensor = match attribute.name.as_str() {
-        "value" => return attribute.t.as_ref().map(Cow::Borrowed),
-        "value_float" => TensorProto { float_data: vec![attribute.f], ..made(DataType::Float, vec![]) },
-        "value_floats" => {
-            TensorProto { float_data: floats.clone(), ..made(DataType::Float, vec![floats.len() as i64]) }
-        }
-        "value_int" => TensorProto { int64_data: vec![attribute.i], ..made(DataType::Int64, vec![]) },
-        "value_ints" => TensorProto { int64_data: ints.clone(), ..made(DataType::Int64, vec![ints.len() as i64]) },
-        _ => return None,
-    };
-    Some(Cow::Owned(tensor))
+    node.attribute.iter().find_map(|attribute| {
+        let (floats, ints) = (&attribute.floats, &attribute.ints);
+        let tensor = match attribute.name.as_str() {
+            "value" => return attribute.t.as_ref().map(Cow::Borrowed),
+            "value_float" => TensorProto { float_data: vec![attribute.f], ..made(DataType::Float, vec![]) },
+            "value_floats" => {
+                TensorProto { float_data: floats.clone(), ..made(DataType::Float, vec![floats.len() as i64]) }
+            }
+            "value_int" => TensorProto { int64_data: vec![attribute.i], ..made(DataType::Int64, vec![]) },
+            "value_ints" => TensorProto { int64_data: ints.clone(), ..made(DataType::Int64, vec![ints.len() as i64]) },
+            _ => return None,
+        };
+        Some(Cow::Owned(tensor))
+    })
 }

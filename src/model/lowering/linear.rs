@@ -81,16 +81,12 @@ impl Parameters {
             DataType::Uint8 => 0..=255,
             DataType::Int8 => -128..=127,
             // Biases: ONNX has no other zero-point for them.
-            DataType::Int32 if zeros.values.iter().all(|&value| value == 0) => 0..=0,
-            DataType::Int32 => {
-                let found = format!("int32 and {:?}", zeros.values);
-                return Err(bad(zero, said("a zero-point of uint8 or int8, or of int32 and 0"), found, RECALIBRATE));
-            }
+            DataType::Int32 => 0..=0,
             _ => return Err(bad(zero, said(KINDS), kind_of(zero), RECALIBRATE)),
         };
         if let Some(wrong) = zeros.values.iter().find(|&value| !range.contains(value)) {
-            let expected = said(&format!("zero-points from {} to {}", range.start(), range.end()));
-            return Err(bad(zero, expected, wrong.to_string(), RECALIBRATE));
+            let expected = format!("zero-points from {} to {} in {}", range.start(), range.end(), kind_of(zero));
+            return Err(bad(zero, said(&expected), wrong.to_string(), RECALIBRATE));
         }
         Ok(Parameters { scales, zero_points: zeros.values, kind: zeros.kind, axis })
     }
