@@ -67,14 +67,6 @@ pub fn quality(text: &str) -> Result<Quality, String> {
     }
 }
 
-/// A quality's name.
-pub fn quality_name(quality: Quality) -> &'static str {
-    match quality {
-        Quality::Live => "live",
-        Quality::Training => "training",
-    }
-}
-
 /// Runs the command.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let job = Job {
@@ -164,8 +156,17 @@ impl Job {
 
     /// A clip that is there already must be the one that would be written.
     fn check_existing(&self, seed: u64, place: &Path) -> anyhow::Result<()> {
-        let Options { width, height, .. } = self.options;
-        let expected = format!("{} seed {seed}, {} frames of {width}×{height}", self.world, self.frames);
+        let Options { width, height, quality, cuts } = self.options;
+        let expected = Described {
+            world: &self.world.to_string(),
+            seed,
+            frames: self.frames.into(),
+            width: width as u64,
+            height: height as u64,
+            quality: quality.name(),
+            cuts,
+        };
+        let expected = expected.to_string();
         let found = described(&place.join("camera.json")).unwrap_or_else(|| "something else".to_owned());
         let (first, layout) = match self.packed {
             true => ("rgb.npy", "packed"),
@@ -184,18 +185,39 @@ impl Job {
     }
 }
 
+/// What a clip is.
+struct Described<'a> {
+    world: &'a str,
+    seed: u64,
+    frames: u64,
+    width: u64,
+    height: u64,
+    quality: &'a str,
+    cuts: bool,
+}
+
+impl std::fmt::Display for Described<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Described { world, seed, frames, width, height, quality, cuts } = self;
+        let cuts = if *cuts { ", with cuts" } else { "" };
+        write!(f, "{world} seed {seed}, {frames} frames of {width}×{height}, {quality} quality{cuts}")
+    }
+}
+
 /// What a clip's `camera.json` says that it is.
 fn described(file: &Path) -> Option<String> {
     let json: serde_json::Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
-    let number = |key: &str| json.get(key)?.as_u64();
-    Some(format!(
-        "{} seed {}, {} frames of {}×{}",
-        json.get("world")?.as_str()?,
-        number("seed")?,
-        number("frames")?,
-        number("width")?,
-        number("height")?
-    ))
+    let (text, number) = (|key: &str| json.get(key)?.as_str(), |key: &str| json.get(key)?.as_u64());
+    let described = Described {
+        world: text("world")?,
+        seed: number("seed")?,
+        frames: number("frames")?,
+        width: number("width")?,
+        height: number("height")?,
+        quality: text("quality")?,
+        cuts: json.get("cuts")?.as_bool()?,
+    };
+    Some(described.to_string())
 }
 
 fn progress(frames: u64) -> ProgressBar {

@@ -20,6 +20,7 @@ use crate::npy;
 use crate::stop::Stop;
 
 const PICTURE: &str = ".rgb.png";
+const DESCRIPTION: &str = "camera.json";
 /// A class index that means none.
 pub const NO_CLASS: u8 = 255;
 
@@ -60,19 +61,24 @@ fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     entries.map(|entry| Ok(entry.with_context(cannot)?.path())).collect()
 }
 
-/// Names of the classes in `camera.json`; `None` where there is no such file, or none in it.
-pub fn classes(folder: &Path) -> anyhow::Result<Option<Vec<String>>> {
-    let file = folder.join("camera.json");
+/// `camera.json`, null where there is no such file.
+fn description(folder: &Path) -> anyhow::Result<serde_json::Value> {
+    let file = folder.join(DESCRIPTION);
     if !file.exists() {
-        return Ok(None);
+        return Ok(serde_json::Value::Null);
     }
     let bytes = std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
-    let json: serde_json::Value =
-        serde_json::from_slice(&bytes).with_context(|| format!("{}: expected JSON", file.display()))?;
+    serde_json::from_slice(&bytes).with_context(|| format!("{}: expected JSON", file.display()))
+}
+
+/// Names of the classes in `camera.json`; `None` where there is no such file, or none in it.
+pub fn classes(folder: &Path) -> anyhow::Result<Option<Vec<String>>> {
+    let json = description(folder)?;
     let Some(classes) = json.get("classes").and_then(|classes| classes.as_array()) else { return Ok(None) };
     let names = classes.iter().map(|class| Some(class.get("name")?.as_str()?.to_owned()));
     let names: Option<Vec<String>> = names.collect();
-    Ok(Some(names.with_context(|| format!("{}: expected a name in each of `classes`", file.display()))?))
+    let unnamed = || format!("{}: expected a name in each of `classes`", folder.join(DESCRIPTION).display());
+    Ok(Some(names.with_context(unnamed)?))
 }
 
 /// A labelled clip that is being read.
@@ -90,6 +96,14 @@ impl Labelled {
         let pictures_source = capture::open(&SourceSpec::Clip(clip), &Request::default(), stop)?;
         let stems = pictures(folder)?;
         let first = stems.first().with_context(|| format!("{}: no pictures", folder.display()))?;
+        if let Some(frames) = description(folder)?.get("frames").and_then(serde_json::Value::as_u64) {
+            ensure!(
+                stems.len() as u64 == frames,
+                "{}: expected {frames} pictures, as its camera.json says, found {}; copy or render the clip again",
+                folder.display(),
+                stems.len()
+            );
+        }
         let there = |ending: &str| with_ending(first, ending).exists();
         let kinds = Kinds {
             class: there("class.png"),

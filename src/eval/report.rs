@@ -185,7 +185,7 @@ fn source(args: &Args, clips: &Clips) -> Source {
             world: rendered.world.to_string(),
             seeds: rendered.seeds.ends(),
             frames: rendered.frames,
-            quality: crate::scene::quality_name(rendered.options.quality),
+            quality: rendered.options.quality.name(),
         },
         Clips::Labelled(_) => Source::Labelled {
             folder: args.clips.as_ref().map(|folder| folder.display().to_string()).unwrap_or_default(),

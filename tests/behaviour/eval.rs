@@ -115,6 +115,7 @@ fn a_clip_that_cannot_be_scored_is_refused_in_a_sentence() {
         &|folder| remove(folder, &["000002.depth.npy"]),
         "000002.depth.npy: expected truth like the first picture's",
     );
+    refused(&|folder| remove(folder, &["000001.rgb.png"]), "expected 3 pictures, as its camera.json says, found 2");
     refused(&|folder| remove(folder, &["000001.class.png"]), "000001.class.png: expected a class picture");
     let swap = |folder: &Path| std::fs::copy(folder.join("000001.flow.npy"), folder.join("000001.depth.npy")).map(drop);
     refused(

@@ -68,8 +68,16 @@ fn clips_of_another_kind_are_not_taken_for_these() {
     assert!(scene(&flags("2"), &folder).status.success());
     let output = scene(&flags("3"), &folder);
     assert_eq!(output.status.code(), Some(1));
-    let expected = "expected street seed 0, 3 frames of 32×16, found street seed 0, 2 frames of 32×16";
+    let expected =
+        "expected street seed 0, 3 frames of 32×16, training quality, found street seed 0, 2 frames of 32×16";
     assert!(said(&output).contains(expected), "{}", said(&output));
+    for (other, words) in
+        [(&["--quality", "live"][..], "live quality, found"), (&["--cuts"], "training quality, with cuts, found")]
+    {
+        let output = scene(&[&flags("2")[..], other].concat(), &folder);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said(&output).contains(words), "{}", said(&output));
+    }
     let output = scene(&["--world", "street", "--seeds", "0..1", "--frames", "2"], &folder);
     assert!(said(&output).contains("found one without 000000.rgb.png"), "{}", said(&output));
     let output = scene(&[&flags("2")[..], &["--flow"]].concat(), &folder);

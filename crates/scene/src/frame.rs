@@ -9,6 +9,16 @@ pub enum Quality {
     Training,
 }
 
+impl Quality {
+    /// `live` or `training`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Quality::Live => "live",
+            Quality::Training => "training",
+        }
+    }
+}
+
 /// What to render.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {

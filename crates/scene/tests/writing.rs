@@ -94,7 +94,13 @@ fn packed_clips_hold_what_the_clip_gives() {
         }
     }
     let json = fs::read_to_string(place.join("camera.json")).unwrap();
-    for part in ["\"world\":\"street\"", "\"seed\":6", "\"frames\":3", "\"name\":\"sky\",\"color\":\"#4682b4\""] {
+    for part in [
+        "\"world\":\"street\"",
+        "\"seed\":6",
+        "\"frames\":3",
+        "\"quality\":\"training\",\"cuts\":false",
+        "\"name\":\"sky\",\"color\":\"#4682b4\"",
+    ] {
         assert!(json.contains(part), "{part} in {json}");
     }
     assert_eq!(json.matches("\n [[").count(), 3, "a pose a frame");

@@ -57,12 +57,14 @@ fn camera_json(clip: &Clip, frames: u32) -> String {
     let camera = clip.camera();
     let options = clip.options();
     let mut text = format!(
-        "{{\"world\":\"{}\",\"seed\":{},\"frames\":{frames},\"width\":{},\"height\":{},\"frame_interval_s\":{},\
-         \"intrinsics\":[{:?},{:?},{:?},{:?}],\"classes\":[",
+        "{{\"world\":\"{}\",\"seed\":{},\"frames\":{frames},\"width\":{},\"height\":{},\"quality\":\"{}\",\"cuts\":{},\
+         \"frame_interval_s\":{},\"intrinsics\":[{:?},{:?},{:?},{:?}],\"classes\":[",
         clip.world(),
         clip.seed(),
         options.width,
         options.height,
+        options.quality.name(),
+        options.cuts,
         1.0 / crate::FRAMES_PER_SECOND,
         camera.fx,
         camera.fy,
