@@ -87,6 +87,42 @@ def test_packed_scenes_in_another_layout_are_refused(packed, tmp_path):
     _refused(f"packed:{packed}", "0000012/depth.npy", "No such file")
 
 
+@pytest.mark.parametrize(
+    "name, array, words",
+    [
+        ("class", np.zeros((FRAMES, HEIGHT), np.uint8), ["uint8", "(N, H, W)", (FRAMES, HEIGHT)]),
+        ("class", np.zeros((FRAMES, HEIGHT, WIDTH)), ["uint8", "float64"]),
+        ("class", np.zeros((FRAMES, 0, 0), np.uint8), ["(N, H, W)", (FRAMES, 0, 0)]),
+        ("class", np.zeros((0, HEIGHT, WIDTH), np.uint8), [(0, HEIGHT, WIDTH)]),
+        ("rgb", np.zeros((FRAMES, HEIGHT, WIDTH, 3), np.float32), ["uint8", "float32"]),
+        ("rgb", np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8), [(FRAMES, HEIGHT, WIDTH, 3)]),
+        ("depth", np.zeros((FRAMES, HEIGHT, WIDTH), np.complex64), ["float16", "complex64"]),
+        ("normals", np.zeros((FRAMES, 3, HEIGHT, WIDTH), np.float16), ["int8", "float16"]),
+        ("flow", np.array("text"), ["float16", "<U4"]),
+    ],
+)
+def test_packed_arrays_of_another_kind_are_refused(packed, name, array, words):
+    np.save(packed / "0000012" / f"{name}.npy", array)
+    _refused(f"packed:{packed}", f"0000012/{name}.npy", *words)
+
+
+@pytest.mark.parametrize("name", ["rgb", "class", "depth"])
+@pytest.mark.parametrize("content", [b"", b"no array", b"PK\x03\x04", None])
+def test_packed_arrays_that_cannot_be_read_are_refused(packed, name, content):
+    file = packed / "0000012" / f"{name}.npy"
+    file.write_bytes(file.read_bytes()[:-7] if content is None else content)
+    _refused(f"packed:{packed}", file, "npy array", "cannot be read")
+
+
+def test_a_camera_that_tells_of_other_frames_is_refused(packed, folder):
+    for kind, place in (("packed", packed / "0000012"), ("folder", folder / "b")):
+        for change, words in (({"frames": 6}, ["as many `frames`", "3", "found 6"]), ({"classes": [str(i) for i in range(256)]}, ["at most 255"])):
+            (place / "camera.json").write_text(json.dumps(CAMERA | change))
+            _refused(f"{kind}:{place.parent}", place / "camera.json", *words)
+        (place / "camera.json").write_text(json.dumps(CAMERA | {"frames": FRAMES}))
+        assert len(open_clips(f"{kind}:{place.parent}")) == 2
+
+
 @pytest.fixture
 def folder(tmp_path):
     """Two clips; frame 1 of both has no truth, frame 2 classes alone."""
@@ -127,6 +163,43 @@ def test_a_folder_in_another_layout_is_refused(folder, tmp_path):
     _refused(f"folder:{folder}", "b/000000.normals.npy", (3, HEIGHT, WIDTH), (HEIGHT, WIDTH, 3))
     np.save(folder / "a" / "000007.depth.npy", np.zeros((HEIGHT, WIDTH)))
     _refused(f"folder:{folder}", "000007.rgb.png")
+
+
+def _spoil(file, how):
+    """A picture in `file` that none can read, or that is not of its clip's size."""
+    if how == "size":
+        return Image.fromarray(np.zeros((HEIGHT, WIDTH + 1, 3) if ".rgb" in file.name or "leftImg" in file.name else (HEIGHT, WIDTH + 1), np.uint8)).save(file)
+    whole = file.read_bytes()
+    file.write_bytes({"empty": b"", "other": b"no picture at all", "truncated": whole[:45], "broken": whole[:45] + b"\xff" * 20 + whole[65:]}[how])
+
+
+@pytest.mark.parametrize("how", ["empty", "other", "truncated", "broken", "size"])
+@pytest.mark.parametrize("name", ["000000.rgb.png", "000001.rgb.png", "000002.class.png"])
+def test_a_folder_with_a_spoilt_picture_is_refused(folder, name, how):
+    _spoil(folder / "b" / name, how)
+    words = [f"({HEIGHT}, {WIDTH + 1}", f"({HEIGHT}, {WIDTH}"] if how == "size" else []
+    _refused(f"folder:{folder}", "" if name.startswith("000000") and how == "size" else f"b/{name}", *words)
+
+
+def test_a_folder_with_labels_of_another_kind_is_refused(folder):
+    for array in (np.zeros((HEIGHT, WIDTH), np.complex64), np.zeros((HEIGHT, WIDTH), np.uint16), np.array("text")):
+        np.save(folder / "b" / "000000.depth.npy", array)
+        _refused(f"folder:{folder}", "b/000000.depth.npy", "expected float", array.dtype)
+    (folder / "b" / "000000.depth.npy").write_bytes(b"PK\x03\x04")
+    _refused(f"folder:{folder}", "b/000000.depth.npy", "cannot be read")
+    Image.fromarray(np.full((HEIGHT, WIDTH), 256, np.uint16)).save(folder / "a" / "000002.class.png")
+    _refused(f"folder:{folder}", "a/000002.class.png", "0…255", "256")
+
+
+def test_a_clip_with_a_hole_is_refused(folder):
+    for file in (folder / "b").glob("000001.*"):
+        file.unlink()
+    _refused(f"folder:{folder}", "000001.rgb.png after 000000.rgb.png", "found 000002.rgb.png")
+    for clip in ("a", "b"):
+        (folder / clip / "000000.rgb.png").rename(folder / clip / "000000.rgb.was")
+        for label in ("class.png", "depth.npy", "normals.npy", "flow.npy"):
+            (folder / clip / f"000000.{label}").unlink()
+    assert [len(clip) for clip in open_clips(f"folder:{folder}")] == [2, 1], "a clip may begin anywhere"
 
 
 def test_clips_of_milad_scene_are_read(milad, tmp_path):
@@ -201,6 +274,17 @@ def test_cityscapes_in_another_layout_is_refused(cityscapes, tmp_path):
     _refused(f"cityscapes:{root}:val", "30 frames", "found 29", "leftImg8bit_sequence_trainvaltest.zip")
 
 
+@pytest.mark.parametrize("how", ["empty", "other", "truncated", "broken", "size"])
+@pytest.mark.parametrize("part, frame, ending", [
+    ("leftImg8bit_sequence", 294, "leftImg8bit.png"), ("leftImg8bit_sequence", 280, "leftImg8bit.png"),
+    ("gtFine", 294, "gtFine_labelIds.png"), ("disparity", 294, "disparity.png"),
+])  # fmt: skip
+def test_cityscapes_with_a_spoilt_picture_is_refused(cityscapes, part, frame, ending, how):
+    file = cityscapes[0] / part / "val/frankfurt" / f"frankfurt_000001_{frame:06}_{ending}"
+    _spoil(file, how)
+    _refused(f"cityscapes:{cityscapes[0]}:val", ending, *([f"({HEIGHT}, {WIDTH + 1}"] if how == "size" else [file.name, f"unpack {part}_trainvaltest.zip again"]))
+
+
 NAMES = ["wall", "floor", "chair", "apple", "bookshelf", "person"]
 
 
@@ -246,6 +330,27 @@ def test_nyuv2_without_its_variables_is_refused(tmp_path):
     _refused(f"nyuv2:{tmp_path / 'old.mat'}", "MATLAB 7.3")
 
 
+@pytest.mark.parametrize(
+    "name, array, words",
+    [
+        ("labels", np.zeros((2, WIDTH), np.uint16), ["`labels`", "integer", (2, WIDTH)]),
+        ("labels", np.zeros((2, WIDTH, HEIGHT)), ["`labels`", "integer", "float64"]),
+        ("labels", np.full((2, WIDTH, HEIGHT), -1, np.int16), ["labels of frame 0", "0…6", "-1…-1"]),
+        ("labels", np.zeros((0, WIDTH, HEIGHT), np.uint16), ["`labels`", (0, WIDTH, HEIGHT)]),
+        ("images", np.zeros((2, 3, WIDTH, HEIGHT)), ["`images`", "uint8", "float64"]),
+        ("depths", np.zeros((2, WIDTH, HEIGHT), np.complex64), ["`depths`", "float", "complex64"]),
+        ("names", np.zeros((1, 4)), ["`names`", "references"]),
+    ],
+)
+def test_nyuv2_with_variables_of_another_kind_is_refused(nyu_mat, name, array, words):
+    import h5py
+
+    with h5py.File(nyu_mat[0], "a") as mat:
+        del mat[name]
+        mat[name] = array
+    _refused(f"nyuv2:{nyu_mat[0]}", nyu_mat[0], *words)
+
+
 @pytest.fixture
 def nyu_folder(tmp_path):
     random, root = _random(4), tmp_path / "nyu"
@@ -286,6 +391,28 @@ def test_nyuv2_folders_in_another_layout_are_refused(nyu_folder, tmp_path):
     _refused(f"nyuv2:{root}:val", "depth/2.npy", "(3, 3)")
     np.save(root / "val" / "normal" / "0.npy", -arrays["normal"])
     _refused(f"nyuv2:{root}:val", "z towards the camera")
+
+
+@pytest.mark.parametrize(
+    "part, array, words",
+    [
+        ("image", np.array(0.5), ["uint8 or float", "()"]),
+        ("image", np.zeros((0, 0, 3)), [(0, 0, 3)]),
+        ("image", np.full((HEIGHT, WIDTH, 3), 255.0), ["0…1", "255…255", "divide by 255"]),
+        ("image", np.full((HEIGHT, WIDTH, 3), np.nan), ["0…1", "nan"]),
+        ("image", np.zeros((HEIGHT, WIDTH, 3), np.int64), ["uint8 or float", "int64"]),
+        ("label", np.full((HEIGHT, WIDTH), "bed"), ["integer or float", "<U3"]),
+        ("depth", np.zeros((HEIGHT, WIDTH), np.complex128), ["float", "complex128"]),
+        ("normal", np.zeros((HEIGHT, WIDTH)), [(HEIGHT, WIDTH, 3), (HEIGHT, WIDTH)]),
+    ],
+)
+@pytest.mark.parametrize("number", [0, 10])
+def test_nyuv2_arrays_of_another_kind_are_refused(nyu_folder, number, part, array, words):
+    file = nyu_folder[0] / "val" / part / f"{number}.npy"
+    np.save(file, array)
+    _refused(f"nyuv2:{nyu_folder[0]}:val", file, *words)
+    file.write_bytes(file.read_bytes()[:90])
+    _refused(f"nyuv2:{nyu_folder[0]}:val", file, "cannot be read")
 
 
 def test_a_data_set_is_named_by_kind_and_path():

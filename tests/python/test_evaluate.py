@@ -2,8 +2,9 @@
 writes, and against `milad eval`."""
 
 import json
-import subprocess
 import math
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -13,7 +14,8 @@ from PIL import Image
 
 import one_node
 from conftest import BUNDLES
-from milad_recipe import macs, tiny
+from milad_recipe import macs, scenes, tiny
+from milad_recipe.__main__ import main
 from milad_recipe.config import RecipeError
 from milad_recipe.datasets import open_clips
 from milad_recipe.evaluate import evaluate, measure
@@ -162,6 +164,9 @@ def test_streaming_of_the_slow_network_waits_for_it(clips):
     # A smaller one in its place is done sooner; judged on the same moments.
     smaller = measure(networks, [clip], "slow", 1, 3, busy=2)
     _agrees(smaller.streaming.figures(), _judged((slow[(i // 2 - 1) * 2], clip.truth(i)) for i in range(6, FRAMES)))
+    # What is out at the first judged moment may be of a frame that is not judged itself.
+    early = measure(networks, [clip], "slow", 1, 4, busy=3)
+    _agrees(early.streaming.figures(), _judged((slow[(i // 3 - 1) * 3], clip.truth(i)) for i in range(8, FRAMES)))
 
 
 def test_an_unlabelled_frame_is_run_but_not_judged(clips, tmp_path):
@@ -283,9 +288,113 @@ def test_milad_eval_agrees(milad, street, monkeypatch, name, tolerance, mode, in
     if subprocess.run([milad, "eval", "--help"], capture_output=True).returncode:
         pytest.skip("this build of milad has no `eval` command yet")
     config = {"world": "street", "seeds": [2_000_000, 2_000_002], "frames": 12, "mode": mode, "interval": interval, "latency": latency}
-    theirs, ours = engine.evaluate(street / name, config, street), evaluate(street / name, config, street)
+    theirs = engine.evaluate(street / name, config, street)
+    ours = evaluate(street / name, config | {"clips": f"folder:{scenes.place('street', config['seeds'], 12, street)}"}, street)
     assert {key: ours[key] for key in ("frames", "clips", "mode")} == {key: theirs[key] for key in ("frames", "clips", "mode")}
     assert theirs["macs"] == pytest.approx(ours["macs"])
     for part in ("tasks", "other_frames", "streaming", "ages", "classes", "consistency"):
         distance, place = _distance(ours[part], theirs[part])
         assert distance <= tolerance * (3 if part == "ages" else 1), (part, place)  # of few frames each
+
+
+def test_scenes_are_rendered_at_the_bundles_size_as_milad_eval_does(milad, street, tmp_path, monkeypatch):
+    monkeypatch.setenv("MILAD_BIN", str(milad))
+    seeds, config = (2_000_000, 2_000_001), {"mode": "mila", "interval": 4, "latency": 2}
+    ours = evaluate(street / "float", config | {"world": "street", "seeds": seeds, "frames": 6}, tmp_path)
+    assert scenes.place("street", seeds, 6, tmp_path).name == "street-2000000-2000001-6", "those of 256×128 keep the name that they have"
+    (folder,) = (tmp_path / "scenes").iterdir()
+    assert folder.name == f"street-2000000-2000001-6-{WIDTH}x{HEIGHT}" and open_clips(f"folder:{folder}")[0].size == (HEIGHT, WIDTH)
+    command = [milad, "eval", "--bundle", street / "float", "--world", "street", "--seeds", "2000000..2000001", "--frames", "6", "--json"]
+    done = subprocess.run([*command, "--interval", "4", "--latency", "2"], capture_output=True, text=True, check=True)
+    assert _distance(ours["tasks"], engine.converted(json.loads(done.stdout))["tasks"])[0] <= 0.1
+
+
+@pytest.fixture
+def said(monkeypatch, capsys, tmp_path):
+    """Runs `evaluate`, which is to fail, and returns its sentence."""
+
+    def run(*arguments, bundle=BUNDLES / "plain"):
+        monkeypatch.setattr(sys, "argv", ["milad_recipe", "evaluate", "--bundle", str(bundle), "--work", str(tmp_path), *map(str, arguments)])
+        assert main() == 1
+        captured = capsys.readouterr()
+        (text,) = [line for line in captured.err.splitlines() if line]
+        assert "expected" in text and "found" in text and ";" in text and not captured.out, text
+        return text
+
+    return run
+
+
+@pytest.mark.parametrize("seeds", ["0..", "..3", "..", "3", "a..b", "0..3..5", "-1..3", "1.5..2", "٣..٤", "0.." + "9" * 5000])
+def test_seeds_that_are_no_range(said, seeds):
+    assert "--seeds: expected A..B" in said("--world", "street", f"--seeds={seeds}")
+
+
+def test_seeds_without_any(said):
+    assert "found 4..4" in said("--world", "street", "--seeds", "4..4") and "found 4..2" in said("--world", "street", "--seeds", "4..2")
+
+
+@pytest.mark.parametrize("option, value", [("interval", 0), ("interval", -2), ("latency", -1), ("frames", 0)])
+def test_frames_below_the_least(said, clips, option, value):
+    words = said(*(["--world", "street", "--seeds", "0..1"] if option == "frames" else ["--clips", f"packed:{clips}"]), f"--{option}", value)
+    assert f"{option}: expected" in words and f"found {value}" in words
+
+
+def test_a_latency_that_leaves_nothing_to_judge(said, clips):
+    for mode in ("mila", "slow", "copy"):
+        assert f"from {FRAMES} on" in said("--clips", f"packed:{clips}", "--latency", FRAMES, "--mode", mode)
+
+
+def _copied(tmp_path, name="plain"):
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    for file in ("bundle.toml", "slow.onnx", "fast.onnx"):
+        (bundle / file).write_bytes((BUNDLES / name / file).read_bytes())
+    return bundle
+
+
+@pytest.mark.parametrize(
+    "old, new, words",
+    [
+        ("schema = 1", "schema = ", ["expected TOML"]),
+        ("keyframe_interval = 5\n", "", ["keyframe_interval", "found none"]),
+        ("keyframe_interval = 5", "keyframe_interval = 0", ["keyframe_interval", "found 0"]),
+        ("[input]", "[inputs]", ["input", "found none"]),
+        ("mean = [0.485, 0.456, 0.406]", "mean = [0.485]", ["input.mean", "three numbers", "[0.485]"]),
+        ("std = [0.229,", "std = [0,", ["input.std", "above 0"]),
+        ('resize = "stretch"', 'resize = "squeeze"', ["input.resize", "stretch", "'squeeze'"]),
+        ('kind = "depth"', 'kind = "deep"', ["task 2: kind", "'deep'"]),
+        ('encoding = "log"\n', "", ["task 2: encoding", "found none"]),
+        ('name = "ground", ', "", ["task 1: classes", "`name`"]),
+        ('    { name = "sky", color = "#4682b4" },\n', "", ["slow.onnx: task.segmentation", "[1, 3]", "[1, 4,"]),
+        ('name = "normals"', 'name = "others"', ["slow.onnx: task.others", "found none"]),
+        ("[input]\nwidth = 64", "[input]\nwidth = 32", ["slow.onnx: image", "[1, 3, 32, 32]", "[1, 3, 32, 64]"]),
+    ],
+)
+def test_a_bundle_toml_that_is_none(said, clips, tmp_path, old, new, words):
+    bundle = _copied(tmp_path)
+    text = (bundle / "bundle.toml").read_text()
+    assert old in text
+    (bundle / "bundle.toml").write_text(text.replace(old, new))
+    found = said("--clips", f"packed:{clips}", bundle=bundle)
+    assert all(word in found for word in [str(bundle), *words]), found
+
+
+def test_a_bundle_toml_that_is_no_text(said, clips, tmp_path):
+    bundle = _copied(tmp_path)
+    (bundle / "bundle.toml").write_bytes(b"\xff\xfe")
+    assert "expected TOML" in said("--clips", f"packed:{clips}", bundle=bundle)
+
+
+@pytest.mark.parametrize("name", ["slow", "fast"])
+def test_a_network_that_is_none(said, clips, tmp_path, name):
+    bundle = _copied(tmp_path)
+    whole = (bundle / f"{name}.onnx").read_bytes()
+    for content in (whole[: len(whole) // 2], whole[:-3], b"", b"no network"):
+        (bundle / f"{name}.onnx").write_bytes(content)
+        assert f"{name}.onnx: expected a network" in said("--clips", f"packed:{clips}", bundle=bundle)
+
+
+def test_networks_that_do_not_belong_together(said, clips, tmp_path):
+    bundle = _copied(tmp_path, "fast-keys")
+    (bundle / "slow.onnx").write_bytes((BUNDLES / "plain" / "slow.onnx").read_bytes())
+    assert "memory value.segmentation" in said("--clips", f"packed:{clips}", bundle=bundle)

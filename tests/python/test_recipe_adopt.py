@@ -114,6 +114,7 @@ def test_training_goes_on_from_what_was_adopted(prepared):
     assert checkpoint.start(stage_fast.folder(place / "further") / "checkpoint.pt")["samples"] == 640 + 16
     stage_quantise_fast.run(further, place / "further")
     stage_export.run(further, place / "further")
+    assert "on weights that had seen" in (place / "further" / "bundle" / "CARD.md").read_text()
     assert sorted(path.name for path in (place / "further" / "bundle-float").iterdir()) == ["CARD.md", "bundle.toml", "fast.onnx", "slow.onnx"]
 
 

@@ -1,7 +1,9 @@
 """Training on data sets that lack some of the truth: packing them, losses where there is truth alone, and all stages end to end."""
 
+import dataclasses
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -61,7 +63,20 @@ def test_a_data_set_is_packed_at_the_networks_size(tmp_path):
     assert np.isinf(clip.depth[3][category == 7][:, None]).mean() > 0.8 and np.isnan(clip.depth[3][:, -6:]).all()
     camera = json.loads((clip.folder / "camera.json").read_text())
     assert camera["intrinsics"] == pytest.approx([128.0, 160 * 64 / 96, 64.0, 32.0])
-    assert not [path for path in (tmp_path / "data" / "street-folder").iterdir() if path.name.startswith(".")]
+    assert not [path for path in stage_data.folder(chosen, tmp_path).iterdir() if path.name.startswith(".")]
+
+
+def test_another_data_set_is_packed_apart(tmp_path):
+    """What was packed of one is never taken for another."""
+    chosen = settings(tmp_path)
+    stage_data.run(chosen, tmp_path)
+    shutil.copytree(tmp_path / "train", tmp_path / "other")
+    for picture in (tmp_path / "other").rglob("*.rgb.png"):
+        Image.fromarray(255 - np.asarray(Image.open(picture))).save(picture)
+    other = dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, train_from=f"folder:{tmp_path / 'other'}"))
+    stage_data.run(other, tmp_path)
+    ours, theirs = (stage_data.opened(each, tmp_path, each.data.train)[0].rgb.astype(int) for each in (chosen, other))
+    assert np.abs(ours - (255 - theirs)).max() <= 1
 
 
 def test_every_stage_runs_on_a_data_set_with_gaps(tmp_path):
@@ -124,6 +139,25 @@ def test_losses_on_whole_truth_are_the_textbook_ones():
     log_depth, true = large["task.depth"][:, 0].double().numpy(), part.truth.log_depth.double().numpy()
     share = np.abs(np.exp(np.minimum(log_depth, true + 2)) - np.exp(true)) / np.exp(true)
     assert float(found["depth_relative"]) == pytest.approx(1.5 * share[~part.truth.sky.numpy()].mean(), rel=1e-5)
+
+
+def test_the_sky_counts_less_in_depth_and_not_in_its_gradient():
+    """The left half is sky, and 3 too far there; the right half is 1 too far."""
+    left = torch.arange(64).expand(2, 32, 64) < 32
+    truth = data.Truth(torch.zeros(2, 32, 64, dtype=torch.int64), torch.ones(2, 32, 64), left, torch.zeros(2, 3, 32, 64))
+    depth = torch.where(left, 4.0, 2.0)[:, None]
+    found = losses.task_losses({"task.depth": depth}, truth, config.Losses(depth=2.0, sky=0.1, depth_gradient=1.0), torch.ones(8))
+    assert float(found["depth"]) == pytest.approx(2 * (0.1 * 3 + 1) / (0.1 + 1))
+    assert float(found["depth_gradient"]) == 0
+
+
+def test_the_depth_gradient_is_that_of_the_error():
+    """A constant error has none; a flat answer to a slope of 0.1 a pixel along both axes errs by 0.1 from each pixel to the next."""
+    slope = 0.1 * (torch.arange(5)[:, None] + torch.arange(7)).expand(2, 5, 7)
+    everywhere = torch.ones(2, 5, 7, dtype=torch.bool)
+    assert float(losses.gradient_loss(slope + 1.5, slope, everywhere)) == pytest.approx(0, abs=1e-6)
+    assert float(losses.gradient_loss(torch.full_like(slope, 1.5), slope, everywhere)) == pytest.approx(0.1)
+    assert float(losses.gradient_loss(slope, torch.zeros_like(slope), everywhere)) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("missing", ["some", "all"])

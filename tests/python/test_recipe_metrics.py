@@ -4,10 +4,13 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 import conftest  # noqa: F401  (puts the recipe on the path)
 from milad_recipe import bootstrap, temporal
+from milad_recipe.data import Truth
 from milad_recipe.metrics import DEPTH_CAP, UNLABELLED, Depth, Normals, Quality, Segmentation, delta_mtl
+from milad_recipe.validation import Scores
 
 KINDS = {"segmentation": "segmentation", "depth": "depth", "normals": "normals", "features": "raw"}
 
@@ -67,6 +70,18 @@ def test_normals_are_judged_by_their_angles():
     assert ordered[238] - 0.011 <= figures["median"] <= ordered[241] + 0.011
     for limit in (11.25, 22.5, 30.0):
         assert figures[f"within_{limit:g}"] == pytest.approx(np.mean(np.array(angles) < limit) * 100)
+
+
+def test_figures_during_training_have_the_known_angle_and_share():
+    """Normals 10° off on the left, 50° on the right, of any length; none on the first row. Depth a tenth too far; sky is left out."""
+    truth = Truth(torch.zeros(2, 6, 8, dtype=torch.int64), torch.ones(2, 6, 8), torch.zeros(2, 6, 8, dtype=torch.bool), torch.zeros(2, 3, 6, 8))
+    truth.normals[:, 2, 1:], truth.sky[:, :, 3] = -1, True
+    angle = torch.deg2rad(torch.where(torch.arange(8) < 4, 10.0, 50.0)).expand(2, 6, 8)
+    normals = 3 * torch.stack([angle.sin(), torch.zeros_like(angle), -angle.cos()], 1)
+    depth = torch.where(truth.sky, 9.0, 1 + math.log(1.1))[:, None]
+    scores = Scores({"depth": 1, "normals": 3})
+    scores.add({"task.depth": depth, "task.normals": normals}, truth)
+    assert scores.figures() == {"absrel": 0.1, "normals": 30.0}
 
 
 def _frame(random, height=8, width=10):

@@ -250,7 +250,7 @@ def test_a_stage_that_is_told_to_end_saves_and_goes_on_later(smoke):
                 break
         process.send_signal(signal.SIGTERM)
         rest = process.stderr.read()
-        assert process.wait(60) == 0 and "stopped, saved" in rest
+        assert process.wait(60) == 143 and "stopped, saved" in rest
     finally:
         process.kill()
     path = stage_slow.folder(work) / "checkpoint.pt"
@@ -380,3 +380,31 @@ def test_transported_predictions_rest_on_the_frame_now_and_the_feature_from_else
         torch.testing.assert_close(prediction[2:], plain[name][2:])
     drawn = draw_moves(np.random.default_rng(3), 500)
     assert drawn.abs().max() == 12 and bool((drawn == drawn.round()).all()) and abs(float(drawn.mean())) < 1
+
+
+def test_networks_of_other_weights_are_not_exported(smoke):
+    """When the slow network learns more, its files, the fast network and that one's files are of another slow network."""
+    chosen, work = smoke
+    for stage in (stage_slow, stage_quantise_slow, stage_fast, stage_quantise_fast, stage_export):
+        stage.run(chosen, work)
+    longer = config.load(RECIPE / "smoke.toml", [*ONE, "slow.training.samples=48"])
+    stage_slow.run(longer, work)
+    for stage in (stage_fast, stage_export):
+        with pytest.raises(RecipeError, match="made of other weights; run --stage quantise-slow"):
+            stage.run(longer, work)
+    stage_quantise_slow.run(longer, work)
+    stage_fast.run(longer, work)  # its schedule is at its end: nothing new is learned
+    with pytest.raises(RecipeError, match="expected a network that learned from the slow one .* remove it and run --stage fast"):
+        stage_quantise_fast.run(longer, work)
+    with pytest.raises(RecipeError, match="made of other weights; run --stage quantise-fast"):
+        stage_export.run(longer, work)
+    (stage_fast.folder(work) / "checkpoint.pt").unlink()
+    for stage in (stage_fast, stage_quantise_fast, stage_export):
+        stage.run(longer, work)
+
+
+def test_clips_of_another_length_are_not_taken_for_rendered_ones(tmp_path):
+    fabricate(tmp_path / "data" / "street", [0])
+    chosen = config.load(RECIPE / "smoke.toml", ONE)
+    with pytest.raises(RecipeError, match="expected 12 frames, as data.frames says, found 6; remove"):
+        stage_data.run(chosen, tmp_path)

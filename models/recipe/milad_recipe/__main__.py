@@ -24,11 +24,19 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.command in others:
         try:
+            need_folder(arguments.work)
             return others[arguments.command].run(arguments)
         except RecipeError as error:
             print(f"milad_recipe: {error}", file=sys.stderr)
             return 1
     return check(arguments.out) if arguments.check else write(arguments.out)
+
+
+def need_folder(work: Path) -> None:
+    """Refuses a --work that is no folder and cannot become one."""
+    there = next(place for place in (work, *work.parents) if place.exists())
+    if not there.is_dir():
+        raise RecipeError(f"--work {work}: expected a folder, found that {there} is none; name another")
 
 
 def write(out: Path) -> int:

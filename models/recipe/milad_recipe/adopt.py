@@ -52,16 +52,18 @@ def adopt(config: Config, bundle: Path, work: Path, samples: tuple[int, int] = (
         if file is not None:
             checkpoint.write(stage_slow.folder(work) / f"slow-{kind}.onnx", lambda partial, file=file: partial.write_bytes(file))
     # The slow network's last: with it, stage slow counts as done.
+    of = checkpoint.fingerprint({"average": slow[0].state_dict()})
+    checkpoint.sign(stage_slow.folder(work), slow=of)
     if not alone:
-        _save(work, config, "fast", stage_fast, fast[0], samples[1])
+        _save(work, config, "fast", stage_fast, fast[0], samples[1], slow=of)
     _save(work, config, "slow", stage_slow, slow[0], samples[0])
 
 
-def _save(work: Path, config: Config, name: str, stage, network: nn.Module, samples: int) -> None:
+def _save(work: Path, config: Config, name: str, stage, network: nn.Module, samples: int, **facts: str) -> None:
     training = getattr(config, name).training
     step = -(-training.samples // training.batch)  # all of the schedule lies behind
     optimizer = torch.optim.AdamW(network.parameters(), training.rate)
-    state = {"stage": name, "step": step, "samples": samples, "before": samples - step * training.batch, "elapsed": 0.0, "done": True}
+    state = {"stage": name, "step": step, "samples": samples, "before": samples - step * training.batch, "elapsed": 0.0, "done": True, "adopted": True, **facts}
     state |= {"network": network.state_dict(), "average": network.state_dict(), "optimizer": optimizer.state_dict()}
     checkpoint.save(stage.folder(work) / "checkpoint.pt", config.digest(*stage.PARTS), state)
     Log(stage.folder(work) / "log.jsonl").write(adopted=True, samples=samples)

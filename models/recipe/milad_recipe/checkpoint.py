@@ -1,5 +1,7 @@
 """What a stage leaves behind: written whole or not at all, read as numbers only, and refused where it belongs to another configuration."""
 
+import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -39,6 +41,31 @@ def start(path: Path) -> dict:
         raise RecipeError(f"{path}: expected a checkpoint to start from, found no file; give the path of a stage's checkpoint.pt, or leave training.start empty") from None
     except Exception as error:  # torch raises whatever the file's bytes lead it to
         raise RecipeError(f"{path}: expected a checkpoint to start from, found something else ({type(error).__name__}: {error}); give the path of a stage's checkpoint.pt") from None
+
+
+def fingerprint(state: dict) -> str:
+    """Of the averaged weights that a stage left: files made of them say so (`sign`), and so does a network that learned from them."""
+    whole = hashlib.sha256()
+    for name, value in sorted(state["average"].items()):
+        whole.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return whole.hexdigest()[:16]
+
+
+def sign(folder: Path, **made_of: str) -> None:
+    """Says of which weights the files in `folder` were made: fingerprints by stage."""
+    write(folder / "weights.json", lambda partial: partial.write_text(json.dumps(made_of) + "\n"))
+
+
+def signed(folder: Path, stage: str, **made_of: str) -> None:
+    """Refuses files that were made of other weights; `stage` makes them anew."""
+    path = folder / "weights.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if found != made_of:
+        other = "none that says of what" if found is None else "some made of other weights"
+        raise RecipeError(f"{folder}: expected files made of the weights that the trainings left, found {other}; run --stage {stage} again")
 
 
 def need(path: Path, digest: str, what: str) -> dict:

@@ -8,15 +8,14 @@ import difflib
 import hashlib
 import json
 import tomllib
-import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .worlds import CLASSES
+from .limits import LIMITS, RULES
+from .worlds import CLASSES, TASKS
 
 
-TASKS = ("segmentation", "depth", "normals")
 LATER = {"later": True}
 """Marks a setting that came after networks had been trained: while it has its default it is not in the digest, and their checkpoints still load."""
 
@@ -70,12 +69,17 @@ class Losses:
     """Of the depth loss where there is sky."""
     normals: float = 1.5
 
-
     def weighed(self, factors: "FastLosses") -> "Losses":
         """With each task's losses times its factor."""
-        tasks = {"segmentation": ("segmentation", "jaccard"), "depth": ("depth", "depth_relative", "depth_gradient"), "normals": ("normals",)}
-        changed = {loss: getattr(self, loss) * getattr(factors, task) for task, own in tasks.items() for loss in own}
+        changed = {loss: getattr(self, loss) * getattr(factors, task) for task, own in _TASK_LOSSES.items() for loss in own}
         return dataclasses.replace(self, **changed)
+
+    def teach(self, tasks: tuple[str, ...]) -> bool:
+        """Whether any loss of these tasks has weight."""
+        return any(getattr(self, loss) for task in tasks for loss in _TASK_LOSSES[task])
+
+
+_TASK_LOSSES = {"segmentation": ("segmentation", "jaccard"), "depth": ("depth", "depth_relative", "depth_gradient"), "normals": ("normals",)}
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,8 @@ class Training:
     """Steps."""
     start: str = ""
     """Path of another training's checkpoint.pt: what of its weights fits by name and shape is where this training starts, and its samples count."""
+    cut: bool = False
+    """With `start`: of weights that are larger there the leading channels are taken, so that a narrower network begins as a part of a wider one."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +114,9 @@ class Sizes:
     """Channels and blocks of the slow network. The first layers, down to stride 4, run in the fast network too."""
 
     stem: int = 16
-    channels: tuple[int, ...] = (32, 128, 176)
+    channels: tuple[int, int, int] = (32, 128, 176)
     """At strides 4, 8, 16."""
-    blocks: tuple[int, ...] = (2, 10, 3)
+    blocks: tuple[int, int, int] = (2, 10, 3)
     dilations: tuple[int, ...] = (1, 2, 2)
     """Of the blocks at stride 16, over again when there are more blocks."""
     decoder: int = 2
@@ -137,9 +143,9 @@ class FastSizes:
     """`ila`, or a rival: `flow`, `concatenate` (unaligned), `none` (the fast network alone)."""
     attention: str = field(default="shared", metadata=LATER)
     """`shared` by the tasks, or `task`: each has its own, on features that squeeze and excitation made its own."""
-    channels: tuple[int, ...] = (48, 64)
+    channels: tuple[int, int] = (48, 64)
     """At strides 8 and 16."""
-    blocks: tuple[int, ...] = (1, 0)
+    blocks: tuple[int, int] = (1, 0)
     """At strides 8 and 16."""
     query: int = 32
     """Channels of queries and keys."""
@@ -249,7 +255,12 @@ class Config:
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
 
 
-_NOT_IN_DIGEST = {"samples", "minutes", "workers", "validate_every", "train", "tune", "at_least", "start"}
+_NOT_IN_DIGEST = {
+    "Training": {"samples", "minutes", "workers", "validate_every", "start", "cut"},
+    "Data": {"train", "tune", "at_least"},
+}
+"""Fields by dataclass. The adversary's `start`, a share of the schedule, is no such thing."""
+
 
 
 def load(path: Path, changes: list[str] = ()) -> Config:
@@ -258,29 +269,29 @@ def load(path: Path, changes: list[str] = ()) -> Config:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecipeError(f"{path}: expected a configuration file, found none; models/recipe/street.toml is one to start from") from None
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path}: expected TOML, found {error}; put that right") from None
+    except OSError as error:
+        raise RecipeError(f"{path}: expected a configuration file, found {error.strerror}; models/recipe/street.toml is one to start from") from None
+    except ValueError as error:
+        raise RecipeError(f"{path}: expected TOML in UTF-8, found {error}; put that right") from None
     for change in changes:
         key, equals, text = change.partition("=")
         if not equals:
             raise RecipeError(f"--set {change}: expected key=value, found no '='; write for example --set slow.training.samples=1000")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except ValueError:
             value = text
         *parents, last = key.split(".")
         place = table
         for parent in parents:
             place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise RecipeError(f"--set {change}: expected {parent} to be a table, found {place!r}; set {parent} itself")
         place[last] = value
     config = _build(Config, table, str(path), "")
-    unknown = [name for name in config.predict if name not in TASKS]
-    if unknown or not config.predict:
-        raise RecipeError(f"{path}: predict: expected some of {', '.join(TASKS)}, found {', '.join(unknown) or 'none'}; name those that the data has truth for")
-    if config.fast.sizes.attention not in ("shared", "task"):
-        raise RecipeError(f"{path}: fast.sizes.attention: expected shared or task, found {config.fast.sizes.attention!r}; write one of them")
-    if config.world not in CLASSES:
-        raise RecipeError(f"{path}: world: expected one of {', '.join(CLASSES)}, found {config.world!r}; name one of them")
+    for key, expected, advice, wrong in RULES:
+        if found := wrong(config):
+            raise RecipeError(f"{path}: {key}: expected {expected}, found {found}; {advice}")
     return config
 
 
@@ -295,23 +306,25 @@ def _build(kind, table, path, prefix):
             near = difflib.get_close_matches(key, hints, 1)
             advice = f"did you mean {prefix}{near[0]}?" if near else f"remove it; known are {', '.join(hints)}"
             raise RecipeError(f"{path}: expected a known key, found {prefix}{key}; {advice}")
-        values[key] = _value(hints[key], value, path, f"{prefix}{key}")
+        values[key] = _value(hints[key], LIMITS[kind.__name__].get(key), value, path, f"{prefix}{key}")
     return kind(**values)
 
 
-def _value(kind, value, path, key):
+def _value(kind, limits, value, path, key):
     if dataclasses.is_dataclass(kind):
         return _build(kind, value, path, f"{key}.")
     if typing.get_origin(kind) is tuple:
-        items = typing.get_args(kind)
-        fits = isinstance(value, list) and (items[-1] is Ellipsis or len(value) == len(items))
-        if fits:
-            return tuple(_value(items[0], item, path, key) for item in value)
-    elif kind is float and type(value) in (int, float):
-        return float(value)
-    elif isinstance(kind, type) and type(value) is kind:
-        return value
-    name = str(kind) if isinstance(kind, types.GenericAlias) else kind.__name__
+        item, *others = typing.get_args(kind)
+        many = others == [Ellipsis]
+        if isinstance(value, list) and (value if many else len(value) == 1 + len(others)):
+            return tuple(_value(item, limits, each, path, key) for each in value)
+        name = f"a list of {'at least 1' if many else 1 + len(others)} {item.__name__}"
+    elif type(value) is kind or kind is float and type(value) is int:
+        if limits is None or value in limits:
+            return kind(value)
+        raise RecipeError(f"{path}: {key}: expected {limits}, found {value!r}; put such a value there")
+    else:
+        name = kind.__name__
     raise RecipeError(f"{path}: {key}: expected {name}, found {value!r}; put a value of that kind there")
 
 
@@ -324,7 +337,8 @@ def _get(config, part):
 def _plain(value):
     """For the digest: nested dicts without what does not change a result's meaning."""
     if dataclasses.is_dataclass(value):
-        kept = [f for f in dataclasses.fields(value) if f.name not in _NOT_IN_DIGEST and not _unset(value, f)]
+        left_out = _NOT_IN_DIGEST.get(type(value).__name__, ())
+        kept = [f for f in dataclasses.fields(value) if f.name not in left_out and not _unset(value, f)]
         return {f.name: _plain(getattr(value, f.name)) for f in kept}
     return value
 

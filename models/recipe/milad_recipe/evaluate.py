@@ -115,7 +115,7 @@ def _clip(
         number = answer.frame
         result.played += 1
         result.keyframes += number % n == 0
-        if number < latency:
+        if answer.outputs is None:
             continue
         maps = {
             task["name"]: published(task | dict(zip(("height", "width"), clip.size)), answer.outputs[f"task.{task['name']}"])
@@ -124,6 +124,8 @@ def _clip(
         }
         shown[number] = maps
         shown.pop(number - 2 * max(latency, 1), None)
+        if number < latency:
+            continue
         truth = clip.truth(number) if number in labelled else None
         if truth is None:
             before = None
@@ -171,8 +173,21 @@ def _class_table(networks: Networks, clip: Clip) -> NDArray:
     return table
 
 
-def _given(clips: str | list[Clip]) -> list[Clip]:
-    return open_clips(clips) if isinstance(clips, str) else clips
+def _clips(config: Mapping, work: Path, size: tuple[int, int], latency: int) -> list[Clip]:
+    """What is to be judged, some of it labelled where the first keyframe has come into force."""
+    if "clips" not in config:
+        clips, named = rendered(config["world"], config["seeds"], config["frames"], work, size), config["world"]
+    else:
+        clips, named = (open_clips(config["clips"]), config["clips"]) if isinstance(config["clips"], str) else (config["clips"], "clips")
+    labelled = [frame for clip in clips for frame in clip.labelled()]
+    if not labelled:
+        raise RecipeError(f"{named}: expected frames with truth, found none in {len(clips)} clips; choose a split that has labels")
+    if max(labelled) < latency:
+        raise RecipeError(
+            f"{named}: expected frames with truth from {latency} on, when the first keyframe comes into force, found none behind {max(labelled)}; "
+            "give longer clips or a smaller latency"
+        )
+    return clips
 
 
 DEFAULTS = {"mode": "mila", "latency": 0, "depth_cap": DEPTH_CAP, "threads": 1}
@@ -180,13 +195,15 @@ DEFAULTS = {"mode": "mila", "latency": 0, "depth_cap": DEPTH_CAP, "threads": 1}
 
 def evaluate(bundle_dir: Path | str, config: Mapping, work: Path | str) -> dict:
     """`config`: `mode`, `interval` (default: the bundle's), `latency`, and either `clips` (a data set by `datasets.open_clips`, or clips) or `world`,
-    `seeds` [first, end) and `frames`: scenes, rendered once below `work`. `states`, if given, is a file for the clips' states; `busy`: see `answer_at`."""
+    `seeds` [first, end) and `frames`: scenes, rendered once below `work` at the size of the networks' picture. `states`, if given, is a file for the
+    clips' states; `busy`: see `answer_at`."""
+    for key, least in (("interval", 1), ("latency", 0), ("frames", 1)):
+        if config.get(key) is not None and config[key] < least:
+            raise RecipeError(f"{key}: expected a number of frames from {least} on, found {config[key]}; give such a number")
     networks = Networks(Path(bundle_dir), config.get("threads", DEFAULTS["threads"]))
     mode, latency = config.get("mode", DEFAULTS["mode"]), int(config.get("latency", DEFAULTS["latency"]))
     interval = int(config.get("interval") or networks.toml["keyframe_interval"])
-    clips = _given(config["clips"]) if "clips" in config else rendered(config["world"], config["seeds"], config["frames"], Path(work))
-    if not any(clip.labelled() for clip in clips):
-        raise RecipeError(f"{config['clips']}: expected frames with truth, found none in {len(clips)} clips; choose a split that has labels")
+    clips = _clips(config, Path(work), networks.size, latency)
     cap = float(config.get("depth_cap", DEFAULTS["depth_cap"]))
     found = measure(networks, clips, mode, interval, latency, cap, config.get("progress", lambda clip: None), config.get("busy"))
     if "states" in config:

@@ -1,6 +1,7 @@
 """`evaluate`: a bundle's quality on scenes or on labelled clips, by onnxruntime, as JSON: the cross-check of `milad eval`."""
 
 import json
+import re
 from pathlib import Path
 
 
@@ -27,9 +28,11 @@ def run(arguments) -> int:
     if arguments.clips:
         config["clips"] = arguments.clips
     else:
-        first, dots, end = (arguments.seeds or "").partition("..")
-        if not arguments.world or not dots or not (first + end).isdecimal():
+        if not arguments.world or arguments.seeds is None:
             raise RecipeError("expected --clips, or --world with --seeds A..B, found neither; name for example --world street --seeds 2000000..2000010")
-        config |= {"world": arguments.world, "seeds": (int(first), int(end)), "frames": arguments.frames}
+        seeds = re.fullmatch(r"([0-9]{1,18})\.\.([0-9]{1,18})", arguments.seeds)
+        if not seeds:
+            raise RecipeError(f"--seeds: expected A..B, two whole numbers, found {arguments.seeds!r}; name for example --seeds 2000000..2000010")
+        config |= {"world": arguments.world, "seeds": tuple(map(int, seeds.groups())), "frames": arguments.frames}
     print(json.dumps(evaluate(arguments.bundle, config, arguments.work), indent=1))
     return 0

@@ -1,7 +1,7 @@
-"""The fast network: the slow network's own first layers on every frame and a shallow encoder behind them, what the keyframe's slow feature
+"""The fast network: first layers that begin as the slow network's on every frame and a shallow encoder behind them, what the keyframe's slow feature
 says by inter-frame local attention, residual fusion, and heads that start as the slow network's own.
 
-What makes it good at a twelfth of the slow network's cost, in order: at stride 4 it sees exactly what the slow network would see there, so
+What makes it good at a twelfth of the slow network's cost, in order: at stride 4 it sees what the slow network would see there, or better, so
 boundaries and thin things are as sharp;
 the fused feature is what attention brought plus a correction that starts at zero; the correction is told how things moved (the expected
 offset of attention at each place, and its moments over the picture) and how old the keyframe is.
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from .blocks import Block, Context, ConvBn, Gate, Heads, double, fold, initialise
 from .config import FastSizes, Sizes
-from .propagation import Attention, propagation
+from .propagation import propagation
 from .slow import STRIDE, Early, coordinates
 
 
@@ -101,11 +101,11 @@ class FastNetwork(nn.Module):
             self.propagation = propagation(sizes, own, slow.feature, *self.map)
             self.fusion = fusion(sizes, own, slow.feature, *self.map)
         initialise(self)
-        self.early = fold(Early(slow)).requires_grad_(False)  # the slow network's, and stays so
+        self.early = fold(Early(slow)).requires_grad_(False)  # begin as the slow network's; `fast.early_rate` says whether they learn
         self.heads = fold(Heads(slow.feature, slow.channels[0], slow.trunk, tasks))  # begin as the slow network's
         for _, way in self.by_name():
             nn.init.zeros_(way.fusion.last.weight)
-            if isinstance(way.propagation, Attention):
+            if way.propagation is not None:
                 way.propagation.start()
 
     def by_name(self) -> list[tuple[str, nn.Module]]:

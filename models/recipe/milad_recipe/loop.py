@@ -13,19 +13,22 @@ from torch import Tensor, nn
 from . import checkpoint
 from .config import RecipeError, Training
 from .progress import Bar, Log, curves
-from .team import Team
+from .team import STOPPED, Team
 
 CHECKPOINT_SECONDS = 120
 LOG_STEPS = 20
+MOST_BAD = 50
+"""Steps without finite gradients, one after the other: training has come to nothing."""
 
 
 class Loop:
     """Trains `network` in `folder`; goes on where it was interrupted.
 
-    `groups`: parameters and the factor of their rate. What it leaves in `checkpoint.pt` under `average` are the averaged weights.
+    `groups`: parameters and the factor of their rate; `unit`: items that come together, a batch holds a multiple of them; `facts`: what
+    a checkpoint says beside, of the last step. What it leaves in `checkpoint.pt` under `average` are the averaged weights.
     """
 
-    def __init__(self, stage: str, folder: Path, digest: str, training: Training, network: nn.Module, team: Team, groups=None, companions=None):
+    def __init__(self, stage: str, folder: Path, digest: str, training: Training, network: nn.Module, team: Team, groups=None, companions=None, unit: int = 1, facts=None):
         self.stage, self.folder, self.digest, self.training, self.network, self.team = stage, folder, digest, training, network, team
         groups = groups or [(list(network.parameters()), 1.0)]
         self.factors = [factor for _, factor in groups]
@@ -34,21 +37,21 @@ class Loop:
             [{"params": group} for group, _ in groups], training.rate, betas=(0.9, 0.99), weight_decay=training.weight_decay, fused=True
         )
         self.companions = companions or {}
+        self.facts = self.said = facts or {}
         self.averaged = copy.deepcopy(network).requires_grad_(False)
-        self.step, self.elapsed, self.asked, self.stopping = 0, 0.0, False, False
+        self.step, self.samples, self.elapsed, self.asked, self.stopping, self.bad = 0, 0, 0.0, False, False, 0
         self.log = Log(folder / "log.jsonl")
         self.before = 0
         self._resume()
+        self.agreed = self.share
+        """Of the schedule that lies behind, the same number for the whole team."""
+        self.items = max(training.batch // team.size // unit, 1) * unit
+        """Of one worker's batch."""
         team.same(list(network.parameters()) + list(network.buffers()))
 
     @property
     def path(self) -> Path:
         return self.folder / "checkpoint.pt"
-
-    @property
-    def samples(self) -> int:
-        """Seen by the whole team."""
-        return self.step * self.training.batch
 
     @property
     def seen(self) -> int:
@@ -64,6 +67,8 @@ class Loop:
             for name, companion in self.companions.items():
                 companion.load_state_dict(state[name])
             self.step, self.elapsed, self.before = state["step"], state["elapsed"], state.get("before", 0)
+            self.samples = state["samples"] - self.before
+            self.said = {name: state.get(name) for name in self.facts}
         elif self.training.start:
             self._start(Path(self.training.start))
 
@@ -72,6 +77,8 @@ class Loop:
         found = checkpoint.start(path)
         fixed = {name for name, parameter in self.network.named_parameters() if not parameter.requires_grad}
         ours = {name: value for name, value in self.network.state_dict().items() if name not in fixed}
+        if self.training.cut:
+            found["average"] = {name: _leading(value, ours[name].shape) if name in ours else value for name, value in found["average"].items()}
         fitting = {name: value for name, value in found["average"].items() if name in ours and value.shape == ours[name].shape}
         if not fitting:
             raise RecipeError(f"{path}: expected weights of the {self.stage} network, found none whose name and shape fit; choose a checkpoint of stage {self.stage}")
@@ -86,6 +93,7 @@ class Loop:
         if self.team.rank == 0:
             state = {"stage": self.stage, "step": self.step, "samples": self.seen, "before": self.before, "elapsed": self.elapsed, "done": self.done}
             state |= {"network": self.network.state_dict(), "average": self.averaged.state_dict(), "optimizer": self.optimizer.state_dict()}
+            state |= self.said
             state |= {name: companion.state_dict() for name, companion in self.companions.items()}
             checkpoint.save(self.path, self.digest, state)
             curves(self.log, self.folder / "curves.png")
@@ -104,34 +112,32 @@ class Loop:
         """`losses(items)` draws a batch of so many items and gives its weighted losses; `validate(network)` gives figures for the log."""
         previous = signal.signal(signal.SIGTERM, self._stop)
         bar, saved, smooth = Bar(self.stage), time.monotonic(), None
-        share_of_batch = max(self.training.batch // self.team.size, 1)
-        share = self.share
         try:
-            while share < 1.0 and not self.stopping:
+            while self.agreed < 1.0 and not self.stopping:
                 started = time.monotonic()
-                rate = self._rate(share)
+                rate = self._rate(self.agreed)
                 for group, factor in zip(self.optimizer.param_groups, self.factors):
                     group["lr"] = rate * factor
                 self.network.train()
-                found = losses(share_of_batch)
+                found = losses(self.items)
                 total = sum(found.values())
                 self.optimizer.zero_grad(set_to_none=True)
                 total.backward()
                 numbers = torch.stack([value.detach().float().cpu() for value in found.values()])
                 extra = self.team.average(self.parameters, torch.cat([numbers, torch.tensor([float(self.asked), self.share])]))
                 norm = nn.utils.clip_grad_norm_(self.parameters, self.training.clip)
-                if math.isfinite(float(norm)):
-                    self.optimizer.step()
-                    self._average()
+                self._learn(math.isfinite(float(norm)))
+                self.said = self.facts
                 self.step += 1
+                self.samples += self.items * self.team.size
                 # Everyone must agree on when to end: on what anyone was told, and on the mean of the clocks.
                 self.stopping = bool(extra[-2] > 0)
                 self.elapsed += time.monotonic() - started
-                share = max(float(extra[-1]), self.samples / self.training.samples)
+                self.agreed = max(float(extra[-1]), self.samples / self.training.samples)
                 now = float(total.detach())
                 smooth = now if smooth is None else smooth + 0.05 * (now - smooth)
                 if self.team.rank == 0:
-                    self._report(bar, found, extra, rate, smooth, share)
+                    self._report(bar, found, extra, rate, smooth)
                     if self.step % self.training.validate_every == 0:
                         self.log.write(step=self.step, samples=self.seen, validation=validate(self.averaged.eval()))
                     if time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -141,11 +147,24 @@ class Loop:
                 self.log.write(step=self.step, samples=self.seen, elapsed=self.elapsed, validation=validate(self.averaged.eval()))
             self.save()
             if self.team.rank == 0:
-                bar.show(share, "stopped, saved" if self.stopping else "done", last=True)
+                bar.show(self.agreed, "stopped, saved" if self.stopping else "done", last=True)
         finally:
             signal.signal(signal.SIGTERM, previous)
         if self.stopping:
-            raise SystemExit(0)
+            raise SystemExit(STOPPED if self.team.size == 1 else 0)
+
+    def _learn(self, finite: bool) -> None:
+        """A step along the gradients. Where they are not finite nothing is learned, and what batch normalisation saw of that batch is forgotten."""
+        if finite:
+            self.optimizer.step()
+            self._average()
+            self.bad = 0
+            return
+        self.bad += 1
+        for ours, kept in zip(self.network.buffers(), self.averaged.buffers()):
+            ours.copy_(kept)
+        if self.bad == MOST_BAD:
+            raise RecipeError(f"stage {self.stage}: expected finite gradients, found none in {self.bad} steps running; look for broken truth, or lower training.rate")
 
     def _stop(self, *_) -> None:
         self.asked = True
@@ -163,9 +182,15 @@ class Loop:
         floats = [(a, b) for a, b in pairs if a.is_floating_point()]
         torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], 1 - decay)
 
-    def _report(self, bar, found, extra, rate, smooth, share) -> None:
+    def _report(self, bar, found, extra, rate, smooth) -> None:
         speed = self.samples / max(self.elapsed, 1e-9)
-        bar.show(share, f"step {self.step}, loss {smooth:.4f}, {speed:.0f} samples/s")
+        bar.show(self.agreed, f"step {self.step}, loss {smooth:.4f}, {speed:.0f} samples/s")
         if self.step % LOG_STEPS == 0:
             numbers = {name: round(float(value), 5) for name, value in zip(found, extra)}
             self.log.write(step=self.step, samples=self.seen, elapsed=round(self.elapsed, 1), rate=rate, losses=numbers)
+
+
+def _leading(value: Tensor, shape: torch.Size) -> Tensor:
+    """The leading part of `value` of that shape; `value` itself where it is no larger in every axis."""
+    fits = value.dim() == len(shape) and all(ours <= theirs for ours, theirs in zip(shape, value.shape))
+    return value[tuple(map(slice, shape))].clone() if fits else value

@@ -73,6 +73,9 @@ class Flow(nn.Module):
         self.second = ConvBn(32, 32)
         self.third = ConvBn(32, 32, dilation=2)
         self.last = nn.Conv2d(32, 2, 3, padding=1)
+
+    def start(self) -> None:
+        """Flow begins next to nothing: a copy of where things were."""
         nn.init.normal_(self.last.weight, std=1e-3)
 
     def forward(self, own: Tensor, key: Tensor, value: Tensor, valid: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
@@ -90,6 +93,9 @@ class Unaligned(nn.Module):
     """The newest keyframe's value as it is."""
 
     has_keys = False
+
+    def start(self) -> None:
+        """Nothing to learn."""
 
     def forward(self, own: Tensor, key: Tensor | None, value: Tensor, valid: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         there = valid[:, 0].view(-1, 1, 1, 1)

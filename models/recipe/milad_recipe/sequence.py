@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from . import macs
 from .config import RecipeError
+from .datasets.clip import words
 
 Arrays = dict[str, NDArray]
 MODES = ("mila", "slow", "fast", "copy")
@@ -26,7 +27,68 @@ def session(model: Path | bytes, threads: int = 1) -> onnxruntime.InferenceSessi
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises whatever the file's bytes lead it to
+        place = "a network in memory" if isinstance(model, bytes) else model
+        raise RecipeError(f"{place}: expected a network that onnxruntime runs, found one that it cannot load ({words(error)}); export it again") from None
+
+
+def _numbers(value, low: float = float("-inf")) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(type(v) in (int, float) and low < v < float("inf") for v in value)
+
+
+def _tables(value) -> bool:
+    return isinstance(value, list) and value != [] and all(isinstance(entry, dict) for entry in value)
+
+
+_WHOLE = ("a whole number from 1 on", lambda value: type(value) is int and value >= 1)
+_NAME = ("a name", lambda value: isinstance(value, str))
+_KINDS = {
+    "segmentation": {"classes": ("tables with a `name` each", lambda value: _tables(value) and all(isinstance(v.get("name"), str) for v in value))},
+    "depth": {"encoding": ("metres, log or inverse", lambda value: value in ("metres", "log", "inverse"))},
+    "normals": {},
+    "raw": {"channels": _WHOLE},
+}
+_BUNDLE = {
+    "name": _NAME,
+    "keyframe_interval": _WHOLE,
+    "input": ("a table", lambda value: isinstance(value, dict)),
+    "task": ("a table for each task", _tables),
+}
+_INPUT = {
+    "width": _WHOLE,
+    "height": _WHOLE,
+    "mean": ("three numbers", _numbers),
+    "std": ("three numbers above 0", lambda value: _numbers(value, 0)),
+    "resize": ("stretch, crop or letterbox", lambda value: value in ("stretch", "crop", "letterbox")),
+}
+_TASK = {"name": _NAME, "kind": (" or ".join(_KINDS), lambda value: isinstance(value, str) and value in _KINDS), "width": _WHOLE, "height": _WHOLE}
+
+
+def described(file: Path) -> dict:
+    """`bundle.toml`, with what is read of it here checked."""
+    try:
+        toml = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{file}: expected TOML, found {words(error)}; write it as docs/BUNDLE.md says") from None
+
+    def need(place: str, table: dict, wanted: dict) -> None:
+        for key, (kind, fits) in wanted.items():
+            if key not in table or not fits(table[key]):
+                found = repr(table[key])[:80] if key in table else "none"
+                raise RecipeError(f"{file}: {place}{key}: expected {kind}, found {found}; write it as docs/BUNDLE.md says")
+
+    need("", toml, _BUNDLE)
+    need("input.", toml["input"], _INPUT)
+    for number, task in enumerate(toml["task"], 1):
+        need(f"task {number}: ", task, _TASK)
+        need(f"task {number}: ", task, _KINDS[task["kind"]])
+    return toml
+
+
+def _channels(task: dict) -> int:
+    return {"segmentation": len(task.get("classes", ())), "depth": 1, "normals": 3, "raw": task.get("channels")}[task["kind"]]
 
 
 @dataclass(frozen=True)
@@ -49,12 +111,38 @@ class Networks:
         file = folder / "bundle.toml"
         if not file.is_file():
             raise RecipeError(f"{folder}: expected a bundle, found no bundle.toml; give a folder as docs/BUNDLE.md describes it")
-        self.folder, self.toml = folder, tomllib.loads(file.read_text(encoding="utf-8"))
+        self.folder, self.toml = folder, described(file)
         self.slow, self.fast = (
             session(folder / f"{name}.onnx", threads) if (folder / f"{name}.onnx").is_file() else None for name in ("slow", "fast")
         )
         self.inputs = {value.name: value.shape for value in self.fast.get_inputs()} if self.fast else {}
         self.memory = [name for name in self.inputs if name not in ("image", "valid", "age")]
+        self._check()
+
+    def _check(self) -> None:
+        """Refuses networks that are not as bundle.toml tells, or do not belong together."""
+        height, width = self.size
+        wanted = {"image": [1, 3, height, width]} | {f"task.{task['name']}": [1, _channels(task)] for task in self.tasks}
+        shapes = {
+            name: {value.name: value.shape for value in (*network.get_inputs(), *network.get_outputs())}
+            for name, network in (("slow", self.slow), ("fast", self.fast))
+            if network
+        }
+        for network, found in shapes.items():
+            for name, shape in wanted.items():
+                if found.get(name, [])[: len(shape)] != shape:
+                    place = f"{self.folder / network}.onnx: {name}"
+                    raise RecipeError(f"{place}: expected the shape {shape} … that bundle.toml tells, found {found.get(name, 'none')}; export the bundle again")
+        for name in self.memory if self.slow else ():
+            given = shapes["slow"].get(name) or shapes["fast"].get(f"next.{name}") or []
+            if given[1:] != self.inputs[name][1:]:
+                place = f"{self.folder}: memory {name}"
+                raise RecipeError(f"{place}: expected {self.inputs[name]} as fast.onnx takes it, found {given or 'none'}; take both networks of one export")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the networks' picture."""
+        return self.toml["input"]["height"], self.toml["input"]["width"]
 
     @property
     def tasks(self) -> list[dict]:
@@ -65,8 +153,11 @@ class Networks:
         """Multiply-accumulates of a run of each network, and the mean a frame in a mode where a share of frames is `keyframes`: the fast
         network runs on every frame, those included; its part that depends on memory alone runs once with each keyframe."""
         files = {name: self.folder / f"{name}.onnx" for name in ("slow", "fast")}
-        slow = macs.count(files["slow"].read_bytes()) if self.slow else 0
-        fast, once = macs.split(files["fast"].read_bytes(), frozenset(self.memory)) if self.fast else (0, 0)
+        try:
+            slow = macs.count(files["slow"].read_bytes()) if self.slow else 0
+            fast, once = macs.split(files["fast"].read_bytes(), frozenset(self.memory)) if self.fast else (0, 0)
+        except Exception as error:  # onnx raises whatever the file's bytes lead it to
+            raise RecipeError(f"{self.folder}: expected networks of static shapes, found others ({words(error)}); export the bundle again") from None
         mean = {"slow": slow, "fast": fast, "copy": slow * keyframes, "mila": (slow + once) * keyframes + fast}
         return {"slow": slow, "fast": fast, "mean": mean[mode]}
 
@@ -120,7 +211,7 @@ def answers(networks: Networks, images: Iterable[NDArray], mode: str, interval: 
     keyframe's result. `mila`: the fast network with the newest finished keyframe's memory, but the slow network's own result where
     the frame is itself that keyframe (latency 0)."""
     if mode not in MODES:
-        raise RecipeError(f"a mode out of {', '.join(MODES)} is expected, found {mode!r}")
+        raise RecipeError(f"mode: expected one of {', '.join(MODES)}, found {mode!r}; name one of them")
     n = period(interval, latency)
     coming: list[tuple[int, Arrays, Arrays]] = []
     in_force: list[tuple[int, Arrays]] = []

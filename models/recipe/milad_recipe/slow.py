@@ -1,6 +1,6 @@
 """The slow network: a residual network down to stride 16, a decoder back to stride 8, the heads. It runs on keyframes only.
 
-Its first layers are cheap on purpose: the fast network has the very same ones, so that what both heads see at stride 4 is the same.
+Its first layers are cheap on purpose: the fast network has the same ones, which begin as these, so that its heads see at stride 4 what these heads see.
 
 It gives the predictions and, for the fast network, its stride-8 feature as `value.shared` with two coordinate channels after it,
 so that attention brings along where it looked. Sizes: see `config.Sizes`; a plain network on every frame is the same, smaller.

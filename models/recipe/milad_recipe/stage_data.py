@@ -1,5 +1,6 @@
 """Stage data: renders the clips that are not there yet, or packs those of a data set. Nothing is kept that cannot be made again."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -18,9 +19,11 @@ AT_ONCE = 8
 
 
 def folder(config: Config, work: Path) -> Path:
-    """Of the packed clips."""
-    kind = config.data.train_from.partition(":")[0]
-    return work / "data" / (f"{config.world}-{kind}" if kind else config.world)
+    """Of the packed clips; another data set has another."""
+    named = (config.data.train_from, config.data.tune_from)
+    if not any(named):
+        return work / "data" / config.world
+    return work / "data" / f"{config.world}-{named[0].partition(':')[0]}-{hashlib.sha256('|'.join(named).encode()).hexdigest()[:8]}"
 
 
 def run(config: Config, work: Path) -> None:
@@ -29,10 +32,13 @@ def run(config: Config, work: Path) -> None:
     bar = Bar("data")
     if config.data.train_from or config.data.tune_from:
         return packing.run(config, out, bar)
-    wanted = [(low, high) for low, high in (config.data.tune, config.data.train) if high > low]
+    wanted = (config.data.tune, config.data.train)
     total, done = sum(high - low for low, high in wanted), 0
     for low, high in wanted:
-        there = set(clips(out, (low, high), config))
+        there = clips(out, (low, high), config)
+        other = next((clip for clip in there.values() if len(clip) != config.data.frames), None)
+        if other is not None:
+            raise RecipeError(f"{other.folder}: expected {config.data.frames} frames, as data.frames says, found {len(other)}; remove {out} and run --stage data again")
         seed = low
         while seed < high:
             end = min(seed + AT_ONCE, high)

@@ -8,7 +8,7 @@ from . import bundle, checkpoint, macs, stage_data, stage_fast, stage_slow
 from .bundle import Description, Task
 from .config import Config, RecipeError
 from .data import MEAN, STD
-from .stage_quantise_fast import slow_file
+from .stage_quantise_fast import own_slow, slow_file
 from .worlds import CLASSES, FRAME_INTERVAL_S
 
 KINDS = {"bundle": "int8", "bundle-float": "float"}
@@ -24,10 +24,10 @@ _CARD = """
 """
 
 
-_RENDERED = """- **Trained on rendered scenes** (world `{world}`, {samples} pictures drawn from seeds {low} to {high}{before}), never on a real picture. Not for real streets or rooms,
+_RENDERED = """- **Trained on rendered scenes** (world `{world}`; {seen}), never on a real picture. Not for real streets or rooms,
   not for driving, and not for anything where a wrong answer hurts: train on your own data first.
 - How good it is, on seeds that neither training nor tuning saw: `models/RESULTS.md`."""
-_DATA_SET = """- **Trained on a data set** (`{kind}`, {samples} pictures drawn from it{before}). How good it is elsewhere is not known; not for anything where a wrong answer hurts."""
+_DATA_SET = """- **Trained on a data set** (`{kind}`; {seen}). How good it is elsewhere is not known; not for anything where a wrong answer hurts."""
 
 
 def origin(config: Config) -> str:
@@ -45,13 +45,7 @@ def description(config: Config, work: Path, kind: str, files: dict[str, bytes]) 
     )
     tasks = tuple(task for task in tasks if task.name in config.tasks)
     slow, fast = (macs.count(files[name]) / 1e6 for name in ("slow", "fast"))
-    seen = checkpoint.need(stage_slow.folder(work) / "checkpoint.pt", config.digest(*stage_slow.PARTS), "slow")["samples"]
-    # Those that the training showed it whose weights it started from.
-    before = max(seen - config.slow.training.samples, 0) if config.slow.training.start else 0
-    source = (_DATA_SET if config.data.train_from else _RENDERED).format(
-        kind=origin(config), world=config.world, samples=f"{seen - before:,}", low=config.data.train[0], high=config.data.train[1] - 1,
-        before=f", on weights that had seen {before:,} before" if before else "",
-    )
+    source = (_DATA_SET if config.data.train_from else _RENDERED).format(kind=origin(config), world=config.world, seen=_seen(config, work))
     card = _CARD.format(
         origin=source, names=", ".join(task.name for task in tasks).capitalize(), width=width, height=height, fps=1 / FRAME_INTERVAL_S,
         interval=config.interval, far=config.data.far, slow=slow, fast=fast, ratio=slow / fast, kind=kind, classes=", ".join(name for name, _ in classes),
@@ -71,6 +65,18 @@ def description(config: Config, work: Path, kind: str, files: dict[str, bytes]) 
     )
 
 
+def _seen(config: Config, work: Path) -> str:
+    """What each network was trained on, as its checkpoint tells it. Of adopted networks it is not known which clips that was."""
+    said = []
+    for name, stage, words in (("slow", stage_slow, "pictures for the slow network"), ("fast", stage_fast, "frames for the fast one")):
+        state = checkpoint.need(stage.folder(work) / "checkpoint.pt", config.digest(*stage.PARTS), name)
+        seen, before = state["samples"], 0 if state.get("adopted") else max(state["before"], 0)
+        said.append(f"{seen - before:,} {words}" + (f", on weights that had seen {before:,} before" if before > 0 else ""))
+        known = not (state.get("adopted") or config.data.train_from)
+        said[-1] += f", drawn from seeds {config.data.train[0]} to {config.data.train[1] - 1}" if known else ""
+    return "; ".join(said)
+
+
 def intrinsics(config: Config, work: Path) -> tuple[float, float, float, float] | None:
     """The mean over some training clips of what their camera.json says, or None where they say nothing."""
     found = []
@@ -83,12 +89,17 @@ def intrinsics(config: Config, work: Path) -> tuple[float, float, float, float] 
 
 def run(config: Config, work: Path) -> None:
     """Writes both bundles."""
+    bundles = {name: {"slow": slow_file(config, work, kind), "fast": stage_fast.folder(work) / f"fast-{kind}.onnx"} for name, kind in KINDS.items()}
     for name, kind in KINDS.items():
-        paths = {"slow": slow_file(config, work, kind), "fast": stage_fast.folder(work) / f"fast-{kind}.onnx"}
-        for network, path in paths.items():
+        for network, path in bundles[name].items():
             if not path.is_file():
                 raise RecipeError(f"{path}: expected the {kind} {network} network, found no such file; run --stage quantise-{network} first")
-        files = {network: path.read_bytes() for network, path in paths.items()}
+    slow, fast = stage_slow.weights(config, work), stage_fast.weights(config, work)
+    if not own_slow(config):
+        checkpoint.signed(stage_slow.folder(work), "quantise-slow", slow=slow)
+    checkpoint.signed(stage_fast.folder(work), "quantise-fast", slow=slow, fast=fast)
+    for name, kind in KINDS.items():
+        files = {network: path.read_bytes() for network, path in bundles[name].items()}
         partial, place = work / f".{name}.partial", work / name
         shutil.rmtree(partial, ignore_errors=True)
         bundle.write(partial, description(config, work, kind, files), files)

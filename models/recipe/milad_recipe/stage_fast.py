@@ -33,7 +33,10 @@ def network(config: Config) -> FastNetwork:
 
 def trained(config: Config, work: Path) -> FastNetwork:
     """With the averaged weights of the stage, ready for use."""
-    state = checkpoint.need(folder(work) / "checkpoint.pt", config.digest(*PARTS), "fast")
+    path = folder(work) / "checkpoint.pt"
+    state = checkpoint.need(path, config.digest(*PARTS), "fast")
+    if state.get("slow") != stage_slow.weights(config, work):
+        raise RecipeError(f"{path}: expected a network that learned from the slow one in {stage_slow.folder(work)}, found one that learned from another; remove it and run --stage fast again")
     made = network(config)
     made.load_state_dict(state["average"])
     return made.eval().requires_grad_(False)
@@ -61,9 +64,16 @@ class Teacher:
         return torch.from_numpy(np.concatenate(arrays)).to(images.device)
 
 
+def weights(config: Config, work: Path) -> str:
+    """Fingerprint of what the stage left."""
+    return checkpoint.fingerprint(checkpoint.need(folder(work) / "checkpoint.pt", config.digest(*PARTS), "fast"))
+
+
 def run(config: Config, work: Path) -> None:
     """Trains, or goes on training."""
-    stage_slow.trained(config, work)
+    slow = stage_slow.weights(config, work)
+    if config.fast.values == "int8":
+        checkpoint.signed(stage_slow.folder(work), "quantise-slow", slow=slow)
     checkpoint.load(folder(work) / "checkpoint.pt", config.digest(*PARTS), "fast")
     team.run(_train, (config, work), config.fast.training.workers)
 
@@ -92,7 +102,7 @@ def _train(crew: team.Team, config: Config, work: Path) -> None:
         game = Game(settings.sizes.query if settings.adversary.on == "projected" else config.slow.sizes.feature, settings.adversary, crew, where)
     companions = game.companions() if game else None
     factors = [(parameters, rates.get(part, 1.0)) for part, parameters in groups.items() if parameters]
-    loop = Loop("fast", folder(work), config.digest(*PARTS), settings.training, untrained, crew, factors, companions)
+    loop = Loop("fast", folder(work), config.digest(*PARTS), settings.training, untrained, crew, factors, companions, settings.ages.frames_per_keyframe, {"slow": stage_slow.weights(config, work)})
     for held in (loop.network, loop.averaged):  # also after an interruption: the slow network may have learned more since
         for part, rate in rates.items():
             if not rate:
@@ -105,11 +115,10 @@ def _train(crew: team.Team, config: Config, work: Path) -> None:
         if time.monotonic() - state["looked"] > stage_slow.LOOK_SECONDS:
             state["known"] = stage_data.opened(config, work, config.data.train, state["known"])
             state.update(clips=list(state["known"].values()), looked=time.monotonic())
-        count = max(items // settings.ages.frames_per_keyframe, 1)
-        batch = pairs(reader, state["clips"], count, settings.ages, settings.sizes.keyframes)
+        batch = pairs(reader, state["clips"], items // settings.ages.frames_per_keyframe, settings.ages, settings.sizes.keyframes)
         dropped = torch.from_numpy(reader.random.random(len(batch.age)) < settings.losses.key_dropout)
         with torch.autocast(where.type, torch.bfloat16, enabled=in_bfloat16):
-            outputs, imitation = forward(config, loop.network, teacher, batch, dropped, game, loop.share, where)
+            outputs, imitation = forward(config, loop.network, teacher, batch, dropped, game, loop.agreed, where)
         return task_losses(outputs, batch.truth.to(where), weighed, weights) | imitation
 
     loop.run(losses, lambda averaged: validation.of_pairs(averaged, teacher, tune, config))

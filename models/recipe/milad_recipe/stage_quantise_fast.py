@@ -52,7 +52,7 @@ def _fusion(network: FastNetwork, *parts: str) -> tuple[str, ...]:
 
 
 def run(config: Config, work: Path) -> None:
-    """Writes fast-float.onnx and fast-int8.onnx, and the slow network's files where they gain a key."""
+    """Writes fast-float.onnx, fast-int8.onnx and weights.json, and the slow network's files where they gain a key."""
     bar = Bar("quantise-fast")
     network = fold(stage_fast.trained(config, work))
     folder = stage_fast.folder(work)
@@ -66,6 +66,7 @@ def run(config: Config, work: Path) -> None:
     files["fast-int8"] = quantise.quantise(files["fast-float"], drawn, "fast", float_parts(network), outputs, float_inputs(network))
     for name, data in files.items():
         checkpoint.write(folder / f"{name}.onnx", lambda partial, data=data: partial.write_bytes(data))
+    checkpoint.sign(folder, slow=stage_slow.weights(config, work), fast=stage_fast.weights(config, work))
     bar.show(1.0, ", ".join(f"{name} {len(data) / 1e6:.2f} MB" for name, data in files.items()), last=True)
 
 

@@ -35,6 +35,11 @@ def trained(config: Config, work: Path) -> SlowNetwork:
     return made.eval().requires_grad_(False)
 
 
+def weights(config: Config, work: Path) -> str:
+    """Fingerprint of what the stage left."""
+    return checkpoint.fingerprint(checkpoint.need(folder(work) / "checkpoint.pt", config.digest(*PARTS), "slow"))
+
+
 def run(config: Config, work: Path) -> None:
     """Trains, or goes on training."""
     stage_data.opened(config, work, config.data.train)

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from torch.nn import functional as F
 
 from .config import RecipeError
 
+
+STOPPED = 128 + signal.SIGTERM
+"""Exit status of a stage that was told to end and has saved: what comes after it must not run."""
 
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_": "4000000000"}
 """Large tensors come from the heap and go back to it: a step does not pay for fresh pages. 4 to 9 % of a fast step."""
@@ -115,10 +119,10 @@ def run(function: Callable, arguments: tuple, workers: int) -> None:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
-    if any(process.exitcode for process in processes):
+    if any(process.exitcode for process in processes) and not stopping:
         raise RecipeError("expected every worker to finish, found one that failed (its message is above); run the same command again to go on")
     if stopping:
-        raise SystemExit(0)
+        raise SystemExit(STOPPED)
 
 
 def _wait(processes) -> None:
@@ -131,8 +135,15 @@ def _wait(processes) -> None:
                 process.kill()
 
 
+def _end_with_parent() -> None:
+    """A parent that was killed tells nobody: its workers would go on, and write beside the next run's."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
 def _worker(rank: int, size: int, meeting: Path, function: Callable, arguments: tuple) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent passes it on as SIGTERM
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=size)
     try:

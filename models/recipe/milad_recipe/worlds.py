@@ -1,6 +1,7 @@
 """Classes of the worlds that are rendered for training, as `milad scene` numbers and colours them."""
 
 FRAME_INTERVAL_S = 1 / 30
+TASKS = ("segmentation", "depth", "normals")
 
 STREET = (
     ("road", "#804080"),

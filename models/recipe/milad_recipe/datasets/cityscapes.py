@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ..metrics import UNLABELLED
-from .clip import Clip, LayoutError, Truth
+from .clip import Clip, LayoutError, Truth, colours, labels, picture_size
 
 LABELLED_FRAME, FRAMES = 19, 30
 CLASSES = {
@@ -45,8 +44,7 @@ class Snippet(Clip):
                 f"{file}: expected the {FRAMES} frames around the labelled frame {name}, found {FRAMES - len(missing)}; "
                 "unpack leftImg8bit_sequence_trainvaltest.zip beside gtFine"
             )
-        with Image.open(self._file("leftImg8bit_sequence", LABELLED_FRAME)) as picture:
-            self.size = (picture.height, picture.width)
+        self.size = picture_size(self._file("leftImg8bit_sequence", LABELLED_FRAME), _again("leftImg8bit_sequence"))
         file = self._file("camera", LABELLED_FRAME)
         try:
             camera = json.loads(file.read_text(encoding="utf-8"))
@@ -61,8 +59,7 @@ class Snippet(Clip):
         return FRAMES
 
     def rgb(self, frame: int) -> NDArray:
-        with Image.open(self._file("leftImg8bit_sequence", frame)) as picture:
-            return np.asarray(picture.convert("RGB"))
+        return colours(self._file("leftImg8bit_sequence", frame), self.size, _again("leftImg8bit_sequence"))
 
     def labelled(self) -> list[int]:
         return [LABELLED_FRAME]
@@ -81,17 +78,7 @@ class Snippet(Clip):
         return self.root / part / self.split / self.city / f"{self.city}_{self.sequence}_{self.first + frame:06}_{PARTS[part]}"
 
     def _label(self, part: str, dtype: type) -> NDArray:
-        file = self._file(part, LABELLED_FRAME)
-        try:
-            with Image.open(file) as picture:
-                array = np.asarray(picture)
-        except OSError as error:
-            raise LayoutError(f"{file}: expected a {np.dtype(dtype)} picture, found {error}; unpack {part}_trainvaltest.zip again") from error
-        if array.shape != self.size or array.max(initial=0) > np.iinfo(dtype).max or array.min(initial=0) < 0:
-            raise LayoutError(
-                f"{file}: expected {np.dtype(dtype)} of shape {self.size}, found {array.dtype} of shape {array.shape}; unpack {part} again"
-            )
-        return array.astype(dtype)
+        return labels(self._file(part, LABELLED_FRAME), self.size, dtype, _again(part))
 
 
 class Cityscapes:
@@ -111,12 +98,16 @@ class Cityscapes:
         self.names = sorted(path.name.removesuffix(ending) for path in (root / "gtFine" / split).glob(f"*/*{ending}"))
         if not self.names:
             raise LayoutError(f"{root / 'gtFine' / split}: expected files CITY/*{ending}, found none; unpack gtFine_trainvaltest.zip again")
-        bad = [name for name in self.names if not all(part.isdigit() for part in name.rsplit("_", 2)[1:]) or name.count("_") < 2]
+        bad = [name for name in self.names if not all(part.isdecimal() for part in name.rsplit("_", 2)[1:]) or name.count("_") < 2]
         if bad:
             raise LayoutError(f"{root}: expected labels named CITY_SEQUENCE_FRAME{ending}, found {bad[0]}{ending}; give them their own names back")
 
     def __iter__(self) -> Iterator[Clip]:
         return (Snippet(self.root, self.split, name) for name in self.names)
+
+
+def _again(part: str) -> str:
+    return f"unpack {part}_trainvaltest.zip again"
 
 
 def metres(disparity: NDArray, focal: float, baseline: float) -> NDArray:

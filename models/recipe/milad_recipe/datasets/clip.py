@@ -7,10 +7,14 @@ what was expected, what was found and what to do.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ..config import RecipeError
 from ..metrics import DEPTH_CAP, UNLABELLED
@@ -21,6 +25,69 @@ Intrinsics = tuple[float, float, float, float]
 
 class LayoutError(RecipeError):
     """A data set that is not laid out as its loader knows it."""
+
+
+def words(error: Exception) -> str:
+    """What a library says is wrong, as part of a sentence."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+@contextmanager
+def _opened(file: Path, hint: str) -> Iterator[Image.Image]:
+    try:
+        with Image.open(file) as opened:
+            if not all(opened.size):
+                raise ValueError("no pixels")
+            yield opened
+    except Exception as error:  # Pillow raises whatever the file's bytes lead it to
+        raise LayoutError(f"{file}: expected a picture, found one that cannot be read ({words(error)}); {hint}") from None
+
+
+def picture_size(file: Path, hint: str) -> tuple[int, int]:
+    """Height and width."""
+    with _opened(file, hint) as opened:
+        return opened.height, opened.width
+
+
+def colours(file: Path, size: tuple[int, int], hint: str) -> NDArray:
+    """uint8 [H, W, 3] of a picture of that size."""
+    with _opened(file, hint) as opened:
+        array = np.asarray(opened.convert("RGB"))
+    return checked(file, array, (np.uint8,), hint, (*size, 3))
+
+
+def labels(file: Path, size: tuple[int, int], dtype: type, hint: str) -> NDArray:
+    """[H, W] of a picture of that size whose pixels are whole numbers."""
+    with _opened(file, hint) as opened:
+        array = np.asarray(opened.convert("L") if opened.mode == "1" else opened)
+    low, high = checked(file, array, (np.integer,), hint, size).min(), array.max()
+    if low < 0 or high > np.iinfo(dtype).max:
+        raise LayoutError(f"{file}: expected numbers of 0…{np.iinfo(dtype).max}, found {low}…{high}; {hint}")
+    return array.astype(dtype)
+
+
+def npy(file: Path, types: tuple[type, ...], hint: str, *shapes: tuple[int | str, ...], mapped: bool = False) -> NDArray:
+    """An npy file's array, checked; `mapped` into memory rather than read."""
+    try:
+        array = np.load(file, mmap_mode="r" if mapped else None)
+        if not isinstance(array, np.ndarray):
+            raise TypeError("an archive of arrays")
+    except Exception as error:  # numpy raises whatever the file's bytes lead it to
+        raise LayoutError(f"{file}: expected an npy array, found one that cannot be read ({words(error)}); {hint}") from None
+    return checked(file, array, types, hint, *shapes)
+
+
+def checked(place: Path | str, array: NDArray, types: tuple[type, ...], hint: str, *shapes: tuple[int | str, ...]) -> NDArray:
+    """The array, if it is of one of the types and shapes; a letter in a shape is any size but 0."""
+
+    def fits(shape) -> bool:
+        return len(array.shape) == len(shape) and all(have == want or isinstance(want, str) and have for have, want in zip(array.shape, shape))
+
+    if not any(np.issubdtype(array.dtype, kind) for kind in types) or not any(map(fits, shapes)):
+        names = " or ".join({np.floating: "float", np.integer: "integer"}.get(kind, kind.__name__) for kind in types)
+        wanted = " or ".join(f"({', '.join(map(str, shape))})" for shape in shapes)
+        raise LayoutError(f"{place}: expected {names} of shape {wanted}, found {array.dtype} of shape {array.shape}; {hint}")
+    return array
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 `000012.normals.npy`, `000012.flow.npy`, `camera.json`. The folder is one clip, or holds a folder a clip.
 
 Every frame has a picture; a frame without any of the others is one without truth, so a clip may be labelled at some frames only.
+Frames that are numbered are so without a gap.
 """
 
 from collections.abc import Iterator
@@ -9,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from .clip import Clip, LayoutError, Truth
+from .clip import Clip, LayoutError, Truth, colours, labels, npy, picture_size
 from .packed import camera
 
 HINT = "lay it out as `milad scene --world street --seed 1 --frames 24 --out FOLDER` writes it"
@@ -28,16 +28,20 @@ class FolderClip(Clip):
         strays = sorted({path.name.split(".")[0] for ending in LABELS.values() for path in folder.glob(f"*{ending}")} - set(self.stems))
         if strays:
             raise LayoutError(f"{folder}: expected a picture {strays[0]}.rgb.png beside the labels of frame {strays[0]}, found none; {HINT}")
-        with Image.open(self.pictures[0]) as picture:
-            self.size = (picture.height, picture.width)
-        self.intrinsics, self.classes = camera(folder)
+        if not self.pictures:
+            raise LayoutError(f"{folder}: expected pictures named 000000.rgb.png, found none; {HINT}")
+        for before, stem in zip(self.stems, self.stems[1:]):
+            if before.isdecimal() and stem.isdecimal() and int(stem) != int(before) + 1:
+                wanted = f"{int(before) + 1:0{len(before)}}.rgb.png"
+                raise LayoutError(f"{folder}: expected {wanted} after {before}.rgb.png, found {stem}.rgb.png; number frames without a gap")
+        self.size = picture_size(self.pictures[0], HINT)
+        self.intrinsics, self.classes = camera(folder, len(self.pictures))
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def rgb(self, frame: int) -> NDArray:
-        with Image.open(self.pictures[frame]) as picture:
-            return self._fit(self.pictures[frame], np.asarray(picture.convert("RGB")), (*self.size, 3))
+        return colours(self.pictures[frame], self.size, HINT)
 
     def truth(self, frame: int) -> Truth | None:
         found = {name: self._label(frame, name) for name in LABELS}
@@ -53,21 +57,10 @@ class FolderClip(Clip):
         file = self.folder / f"{self.stems[frame]}{LABELS[name]}"
         if not file.is_file():
             return None
+        if name == "class":
+            return labels(file, self.size, np.uint8, HINT)
         shape = {"normals": (3, *self.size), "flow": (2, *self.size)}.get(name, self.size)
-        try:
-            if name == "class":
-                with Image.open(file) as picture:
-                    return self._fit(file, np.asarray(picture.convert("L") if picture.mode == "1" else picture), shape).astype(np.uint8)
-            return self._fit(file, np.load(file), shape).astype(np.float32)
-        except LayoutError:
-            raise
-        except (OSError, ValueError) as error:
-            raise LayoutError(f"{file}: expected a label of shape {shape}, found {error}; {HINT}") from error
-
-    def _fit(self, file: Path, array: NDArray, shape: tuple[int, ...]) -> NDArray:
-        if array.shape != shape:
-            raise LayoutError(f"{file}: expected shape {shape} as its clip's first picture has it, found {array.shape}; {HINT}")
-        return array
+        return npy(file, (np.floating,), HINT, shape).astype(np.float32)
 
 
 class FolderClips:

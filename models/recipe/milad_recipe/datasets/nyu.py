@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..metrics import UNLABELLED
-from .clip import Clip, LayoutError, Truth
+from .clip import Clip, LayoutError, Truth, checked, npy, words
 
 SIZE = (480, 640)
 INTRINSICS = (518.857901, 519.469611, 325.582245, 253.736166)
@@ -78,14 +78,14 @@ class _Mat:
         try:
             self.file = h5py.File(path, "r")
         except OSError as error:
-            raise LayoutError(f"{path}: expected a MATLAB 7.3 file, found {error}; {MAT_HINT}") from error
-        missing = [name for name in ("images", "depths", "labels", "names") if name not in self.file]
+            raise LayoutError(f"{path}: expected a MATLAB 7.3 file, found {words(error)}; {MAT_HINT}") from error
+        self.path = path
+        missing = [name for name in ("images", "depths", "labels", "names") if not isinstance(self.file.get(name), h5py.Dataset)]
         if missing:
             raise LayoutError(f"{path}: expected the variable `{missing[0]}`, found {', '.join(self.file) or 'none'}; {MAT_HINT}")
-        count, width, height = self.file["labels"].shape
-        for name, shape in {"images": (count, 3, width, height), "depths": (count, width, height)}.items():
-            if self.file[name].shape != shape:
-                raise LayoutError(f"{path}: expected `{name}` of shape {shape}, found {self.file[name].shape}; {MAT_HINT}")
+        count, width, height = checked(f"{path}: `labels`", self.file["labels"], (np.integer,), MAT_HINT, ("N", "W", "H")).shape
+        checked(f"{path}: `images`", self.file["images"], (np.uint8,), MAT_HINT, (count, 3, width, height))
+        checked(f"{path}: `depths`", self.file["depths"], (np.floating,), MAT_HINT, (count, width, height))
         self.size, self.numbers = (height, width), range(count)
         self.intrinsics = tuple(v * s for v, s in zip(INTRINSICS, (width / 640, height / 480) * 2))
         self.table = self._table()
@@ -94,19 +94,29 @@ class _Mat:
         """Label → class of a room; 0 is no label."""
         owner = {name: number for number, names in enumerate(ROOM.values()) for name in names}
         other = list(ROOM).index("object")
-        references = np.asarray(self.file["names"]).ravel()
-        names = ["".join(chr(c) for c in np.asarray(self.file[reference]).ravel()) for reference in references]
+        references = self._read("names", ...).ravel()
+        try:
+            names = ["".join(chr(c) for c in np.asarray(self.file[reference]).ravel()) for reference in references]
+        except Exception as error:  # h5py raises whatever the file's bytes lead it to
+            raise LayoutError(f"{self.path}: `names`: expected references to texts, found others ({words(error)}); {MAT_HINT}") from None
         return np.array([UNLABELLED] + [owner.get(name, other) for name in names], np.uint8)
 
     def picture(self, number: int) -> NDArray:
-        return np.ascontiguousarray(self.file["images"][number].transpose(2, 1, 0))
+        return np.ascontiguousarray(self._read("images", number).transpose(2, 1, 0))
 
     def labels(self, number: int) -> Truth:
-        labels = self.file["labels"][number].T
-        if labels.max(initial=0) >= len(self.table):
-            raise LayoutError(f"label {labels.max()} of frame {number}: expected at most {len(self.table) - 1}, as many as `names`; {MAT_HINT}")
-        depth = self.file["depths"][number].T.astype(np.float32)
+        labels = self._read("labels", number).T
+        low, high = labels.min(), labels.max()
+        if low < 0 or high >= len(self.table):
+            raise LayoutError(f"{self.path}: labels of frame {number}: expected 0…{len(self.table) - 1}, as `names` has them, found {low}…{high}; {MAT_HINT}")
+        depth = self._read("depths", number).T.astype(np.float32)
         return Truth(segmentation=self.table[labels], depth=np.where(depth > 0, depth, np.float32(np.nan)))
+
+    def _read(self, name: str, place) -> NDArray:
+        try:
+            return np.asarray(self.file[name][place])
+        except Exception as error:  # h5py raises whatever the file's bytes lead it to
+            raise LayoutError(f"{self.path}: expected `{name}`, found what cannot be read ({words(error)}); {MAT_HINT}") from None
 
 
 class _Folder:
@@ -122,11 +132,11 @@ class _Folder:
             found = ", ".join(sorted(path.name for path in root.iterdir())) if root.is_dir() else ""
             raise LayoutError(f"{self.root}: expected folders image, label, depth and normal, found {found or 'nothing'}; {FOLDER_HINT}")
         stems = [path.stem for path in (self.root / "image").glob("*.npy")]
-        bad = [stem for stem in stems if not stem.isdigit()]
+        bad = [stem for stem in stems if not stem.isdecimal()]
         if bad or not stems:
             raise LayoutError(f"{self.root / 'image'}: expected files 0.npy, 1.npy …, found {bad[0] + '.npy' if bad else 'none'}; {FOLDER_HINT}")
         self.numbers = sorted(int(stem) for stem in stems)
-        self.size = self._read("image", self.numbers[0]).shape[:2]
+        self.size = self._image(self.numbers[0], "H", "W").shape[:2]
         self.intrinsics = tuple(v * s for v, s in zip(INTRINSICS, (self.size[1] / 640, self.size[0] / 480) * 2))
         normals = self.labels(self.numbers[0]).normals
         if normals is not None and _facing(normals, self.intrinsics) < 0.9:
@@ -136,35 +146,30 @@ class _Folder:
             )
 
     def picture(self, number: int) -> NDArray:
-        image = self._read("image", number)
-        if image.shape != (*self.size, 3):
-            raise LayoutError(f"{self.root}/image/{number}.npy: expected shape {(*self.size, 3)}, found {image.shape}; {FOLDER_HINT}")
-        return image if image.dtype == np.uint8 else np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
+        image = self._image(number, *self.size)
+        if image.dtype == np.uint8:
+            return image
+        if not (image.min() >= -0.01 and image.max() <= 1.01):
+            file = self.root / "image" / f"{number}.npy"
+            raise LayoutError(f"{file}: expected {image.dtype} in 0…1, found {image.min():g}…{image.max():g}; divide by 255, or store bytes as uint8")
+        return np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
 
     def labels(self, number: int) -> Truth:
-        label, depth = self._fit("label", number, 1)[..., 0], self._fit("depth", number, 1)[..., 0].astype(np.float32)
+        label, depth = self._plane("label", number, np.integer, np.floating), self._plane("depth", number, np.floating).astype(np.float32)
         normals = None
         if (self.root / "normal").is_dir():
-            normals = self._fit("normal", number, 3).astype(np.float32).transpose(2, 0, 1) * np.float32([1, -1, -1])[:, None, None]
+            normals = npy(self.root / "normal" / f"{number}.npy", (np.floating,), FOLDER_HINT, (*self.size, 3)).astype(np.float32)
+            normals = normals.transpose(2, 0, 1) * np.float32([1, -1, -1])[:, None, None]
             length = np.linalg.norm(normals, axis=0)
             normals = np.where(length > 0.5, normals / np.maximum(length, 1e-6), 0).astype(np.float32)
         known = (label >= 0) & (label < len(THIRTEEN))
         return Truth(np.where(known, label, UNLABELLED).astype(np.uint8), np.where(depth > 0, depth, np.float32(np.nan)), normals)
 
-    def _fit(self, part: str, number: int, channels: int) -> NDArray:
-        array = self._read(part, number)
-        if array.size != self.size[0] * self.size[1] * channels or array.shape[:2] != self.size:
-            raise LayoutError(
-                f"{self.root}/{part}/{number}.npy: expected shape {(*self.size, channels)}, found {array.shape}; {FOLDER_HINT}"
-            )
-        return array.reshape(*self.size, channels)
+    def _image(self, number: int, *size: int | str) -> NDArray:
+        return npy(self.root / "image" / f"{number}.npy", (np.uint8, np.floating), FOLDER_HINT, (*size, 3))
 
-    def _read(self, part: str, number: int) -> NDArray:
-        file = self.root / part / f"{number}.npy"
-        try:
-            return np.load(file)
-        except (OSError, ValueError) as error:
-            raise LayoutError(f"{file}: expected an array, found {error}; {FOLDER_HINT}") from error
+    def _plane(self, part: str, number: int, *types: type) -> NDArray:
+        return npy(self.root / part / f"{number}.npy", types, FOLDER_HINT, self.size, (*self.size, 1)).reshape(self.size)
 
 
 def _facing(normals: NDArray, intrinsics: tuple[float, ...]) -> float:

@@ -8,9 +8,10 @@ import json
 import numpy as np
 from numpy.typing import NDArray
 
-from .clip import Clip, LayoutError, Truth
+from ..metrics import UNLABELLED
+from .clip import Clip, LayoutError, Truth, npy
 
-ARRAYS = {"rgb": (np.uint8, 3), "class": (np.uint8, 0), "depth": (np.float16, 0), "normals": (np.int8, 0)}
+TYPES = {"rgb": np.uint8, "class": np.uint8, "depth": np.float16, "normals": np.int8, "flow": np.float16}
 HINT = "render it with `milad scene --world street --seeds 0..4 --frames 24 --packed --out FOLDER`"
 
 
@@ -20,17 +21,12 @@ class PackedClip(Clip):
 
     def __init__(self, folder: Path):
         self.name, self.folder = folder.name, folder
-        self.arrays = {name: _array(folder, name) for name in ARRAYS}
-        frames, height, width = self.arrays["class"].shape[:3]
-        self.size = (height, width)
-        if (folder / "flow.npy").is_file():
-            self.arrays["flow"] = _array(folder, "flow")
-        shapes = {"rgb": (height, width, 3), "class": (height, width), "depth": (height, width)}
-        shapes |= {"normals": (3, height, width), "flow": (2, height, width)}
-        for name, array in self.arrays.items():
-            if array.shape != (frames, *shapes[name]):
-                raise LayoutError(f"{folder / name}.npy: expected shape {(frames, *shapes[name])}, found {array.shape}; {HINT}")
-        self.intrinsics, self.classes = camera(folder)
+        shape = npy(folder / "class.npy", (np.uint8,), HINT, ("N", "H", "W"), mapped=True).shape
+        frames, self.size = shape[0], shape[1:]
+        shapes = {"rgb": (*shape, 3), "class": shape, "depth": shape, "normals": (frames, 3, *self.size), "flow": (frames, 2, *self.size)}
+        there = [name for name in TYPES if name != "flow" or (folder / "flow.npy").is_file()]
+        self.arrays = {name: npy(folder / f"{name}.npy", (TYPES[name],), HINT, shapes[name], mapped=True) for name in there}
+        self.intrinsics, self.classes = camera(folder, frames)
 
     def __len__(self) -> int:
         return len(self.arrays["class"])
@@ -61,8 +57,8 @@ class PackedClips:
         return (PackedClip(folder) for folder in self.folders)
 
 
-def camera(folder: Path) -> tuple[tuple[float, float, float, float] | None, tuple[str, ...]]:
-    """Intrinsics and class names of `camera.json`, as far as it tells them; it may be missing."""
+def camera(folder: Path, frames: int) -> tuple[tuple[float, float, float, float] | None, tuple[str, ...]]:
+    """Intrinsics and class names of `camera.json`, as far as it tells them; it may be missing. If it tells how many frames, there must be so many."""
     file = folder / "camera.json"
     if not file.is_file():
         return None, ()
@@ -71,18 +67,15 @@ def camera(folder: Path) -> tuple[tuple[float, float, float, float] | None, tupl
         found = content.get("intrinsics")
         if isinstance(found, dict):
             found = [found[key] for key in ("fx", "fy", "cx", "cy")]
-        classes = tuple(entry["name"] if isinstance(entry, dict) else str(entry) for entry in content.get("classes", ()))
+        classes = tuple(str(entry["name"] if isinstance(entry, dict) else entry) for entry in content.get("classes", ()))
         intrinsics = None if found is None else tuple(float(value) for value in found)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        told = content.get("frames", frames)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LayoutError(f"{file}: expected JSON with `intrinsics` [fx, fy, cx, cy], found {error!r}; write it anew or remove it") from error
+    if told != frames:
+        raise LayoutError(f"{file}: expected as many `frames` as lie beside it, {frames}, found {told!r}; bring those that are missing back")
+    if len(classes) > UNLABELLED:
+        raise LayoutError(f"{file}: expected at most {UNLABELLED} `classes`, found {len(classes)}; name those that the labels have")
     if intrinsics is not None and len(intrinsics) != 4:
         raise LayoutError(f"{file}: expected `intrinsics` of four numbers fx, fy, cx, cy, found {len(intrinsics)}; write it anew or remove it")
     return intrinsics, classes
-
-
-def _array(folder: Path, name: str) -> NDArray:
-    file = folder / f"{name}.npy"
-    try:
-        return np.load(file, mmap_mode="r")
-    except (OSError, ValueError) as error:
-        raise LayoutError(f"{file}: expected an npy array, found {error}; {HINT}") from error

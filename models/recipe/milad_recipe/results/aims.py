@@ -18,6 +18,8 @@ LONGER_GAIN = 0.5
 """mIoU that half as many samples again may add to the slow network: more, and it was not trained enough for its ratio to mean anything."""
 INT8_LOSS = 0.5
 """mIoU that int8 may cost."""
+TIES = {"segmentation": 0.5, "depth": 0.001, "normals": 0.1}
+"""Main figures that are no further apart are a tie: there is one training of each network."""
 WORDS = {"segmentation": "mIoU", "depth": "AbsRel", "normals": "normals"}
 DIGITS = {"segmentation": 1, "depth": 3, "normals": 2, "macs": 3}
 
@@ -55,7 +57,8 @@ def _trained(plan: Plan, world: World, find: Callable) -> list[Line]:
     """Whether the slow network was trained enough: against the fast one, and against itself."""
     slow, fast = samples_seen(world, "slow"), samples_seen(world, "fast")
     counted = slow is not None and fast is not None
-    lines = [("samples seen by the slow network", f"≥ {fast:,}" if counted else "≥ the fast one's", f"{slow:,}" if counted else DASH, slow >= fast if counted else None)]
+    told = " (as told to `adopt`)" if adopted(world, "slow") else ""
+    lines = [(f"samples seen by the slow network{told}", f"≥ {fast:,}" if counted else "≥ the fast one's", f"{slow:,}" if counted else DASH, slow >= fast if counted else None)]
     longer, own = longer_row(world), main_rows(plan, world, world.name, *OPERATING[0])["slow"]
     if plan.engine != "onnxruntime":  # the longer one is judged by onnxruntime; so must this one be
         own = float_rows(plan, world)["check-slow"]
@@ -102,7 +105,7 @@ def _ratios(plan: Plan, world: World, find: Callable, at: tuple[int, int]) -> li
 
 
 def _rivals(plan: Plan, world: World, find: Callable, at: tuple[int, int]) -> list[Line]:
-    """Better on every task than the plain network that costs as much, within a tenth, and than flow warping."""
+    """Better on every task than the plain network that costs as much, within a tenth, and than flow warping. A tie is not better."""
     rows = main_rows(plan, world, world.name, *at)
     own = find(rows["mila"])
     plain = {name: find(row) for name, row in rows.items() if name.startswith("plain-")}
@@ -118,8 +121,11 @@ def _rivals(plan: Plan, world: World, find: Callable, at: tuple[int, int]) -> li
         if None in (*a.values(), *b.values()):
             lines.append((words, "3 of 3", DASH, None))
             continue
-        won = [WORDS[task] for task in KINDS if a[task] != b[task] and _better(task, a[task], b[task])]
-        lines.append((words, "3 of 3", f"{len(won)} of 3" + (f" ({', '.join(won)})" if 0 < len(won) < 3 else ""), len(won) == 3))
+        tied = [WORDS[task] for task in KINDS if abs(a[task] - b[task]) <= TIES[task]]
+        won = [WORDS[task] for task in KINDS if WORDS[task] not in tied and _better(task, a[task], b[task])]
+        said = [", ".join(won)] if 0 < len(won) < 3 else []
+        said += [f"a tie: {', '.join(tied)}"] if tied else []
+        lines.append((words, "3 of 3", f"{len(won)} of 3" + (f" ({'; '.join(said)})" if said else ""), len(won) == 3))
     return lines
 
 

@@ -32,6 +32,7 @@ def run(arguments) -> int:
         raise RecipeError(f"--world: expected worlds of {arguments.plan}, found {', '.join(sorted(unknown))}; name some of {', '.join(world.name for world in plan.worlds)}")
     if arguments.world:
         plan = replace(plan, worlds=tuple(world for world in plan.worlds if world.name in arguments.world))
+    need(plan, arguments.cards)
     if not arguments.only_write:
         measure(plan, arguments.work, arguments.jobs)
     if not arguments.no_pictures:
@@ -41,6 +42,16 @@ def run(arguments) -> int:
         for world in plan.worlds:
             card.write(plan, world, lambda row: rows.kept(plan, row, arguments.work) if rows.there(row) else None)
     return 0
+
+
+def need(plan: Plan, cards: bool) -> None:
+    """Refuses what must be there before anything is measured or written: the shipped bundles, and their cards where they are to be changed."""
+    for world in plan.worlds:
+        for name in ("bundle.toml", "slow.onnx", "fast.onnx", *(["CARD.md"] if cards else [])):
+            if not (world.bundle / name).is_file():
+                raise RecipeError(
+                    f"{world.bundle}: expected the bundle that {world.name} ships, found no {name}; call this where the plan's paths begin, or export it there"
+                )
 
 
 def measure(plan: Plan, work: Path, jobs: int) -> None:

@@ -9,14 +9,51 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..config import RecipeError
-from ..scenes import REPORTING
+from ..limits import REPORTING
 
 OPERATING = ((5, 2), (10, 4))
 """(keyframe interval, slow network's latency in frames) at which the shipped networks are judged."""
 KEPT = Path("models/rivals")
 """What shipped networks were compared with, from the current folder as shipped bundles are: fast networks, each a bundle that shares the shipped slow
 network, and plain ones, a file each."""
-_KEYS = {"bundle", "shifted", "float", "plain", "warping", "adversary", "longer", "trained"}
+
+
+def _texts(value) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+
+
+def _table(value, fits) -> bool:
+    return isinstance(value, dict) and all(map(fits, value.values()))
+
+
+def _is_text(value) -> bool:
+    return isinstance(value, str)
+
+
+def _are_frames(value, least: int = 0) -> bool:
+    return type(value) is int and value >= least
+
+
+_PATH = ("a path in quotes", _is_text, '"…"')
+_KEYS = {
+    "bundle": _PATH,
+    "shifted": ("the name of a world in quotes", _is_text, '"…"'),
+    "float": _PATH,
+    "plain": ("a table of paths", lambda value: _table(value, _is_text), '{ "0.28" = "…" }'),
+    "warping": _PATH,
+    "adversary": ("a table of lists of paths", lambda value: _table(value, _texts), '{ "none" = ["…"] }'),
+    "longer": _PATH,
+    "trained": _PATH,
+    "notes": ("a list of sentences", _texts, '["…"]'),
+}
+"""Of a world: what each key's value is, and how it is written."""
+_RULES = {
+    "seeds": ("[first, end)", lambda value: isinstance(value, list) and len(value) == 2 and all(map(_are_frames, value)), "[2_000_000, 2_000_030]"),
+    "frames": ("a whole number from 1 on", lambda value: _are_frames(value, 1), "50"),
+    "engine": ("milad or onnxruntime", lambda value: value in ("milad", "onnxruntime"), '"milad"'),
+    "latencies": ("whole numbers from 0 on", lambda value: isinstance(value, list) and all(map(_are_frames, value)), "[0, 1, 2]"),
+}
+"""The same for all worlds."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +75,8 @@ class World:
     """The slow network again, trained half as long again: is the shipped one trained enough? As `plain`."""
     trained: Path | None = None
     """Work folder of the shipped networks' training: its logs tell how many samples each has seen."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know of how these networks and their rivals were trained: told below the aims."""
 
 
 @dataclass(frozen=True)
@@ -84,25 +123,38 @@ def load(path: Path, work: Path) -> Plan:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"{path}: expected a plan of results, found {error}; models/recipe/results.toml is one to start from") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise RecipeError(f"{path}: expected TOML, found {error}; put that right") from None
-    try:
-        first, end = (int(seed) for seed in table.pop("seeds"))
-        frames, engine = int(table.pop("frames")), str(table.pop("engine", "milad"))
-        latencies = tuple(int(latency) for latency in table.pop("latencies", range(11)))
-    except (KeyError, TypeError, ValueError) as error:
-        raise RecipeError(f"{path}: expected `seeds` [first, end) and `frames`, found {error!r}; write seeds = [2_000_000, 2_000_030]") from None
+    missing = [key for key in ("seeds", "frames") if key not in table]
+    if missing:
+        raise RecipeError(f"{path}: expected `seeds` and `frames`, found no `{missing[0]}`; write {missing[0]} = {_RULES[missing[0]][2]}")
+    rules = {"engine": "milad", "latencies": list(range(11))} | {key: table.pop(key) for key in _RULES if key in table}
+    _fit(f"{path}", rules, _RULES)
+    (first, end), engine = rules["seeds"], rules["engine"]
     if not REPORTING <= first < end:
         raise RecipeError(f"{path}: seeds: expected reporting seeds, from {REPORTING} on, found {first}..{end}; those below train and tune")
-    if engine not in ("milad", "onnxruntime"):
-        raise RecipeError(f"{path}: engine: expected milad or onnxruntime, found {engine!r}; name one of them")
-    return Plan((first, end), frames, engine, latencies, tuple(_world(path, name, entry, work) for name, entry in table.items()))
+    latest = max(*rules["latencies"], *(latency for _, latency in OPERATING))
+    if rules["frames"] <= latest:
+        raise RecipeError(f"{path}: frames: expected more than the largest latency, {latest}, found {rules['frames']}; write more, or smaller latencies")
+    worlds = tuple(_world(path, name, entry, work) for name, entry in table.items())
+    if not worlds:
+        raise RecipeError(f"{path}: expected a table for each world, found none; write [street] with bundle = \"…\"")
+    return Plan((first, end), rules["frames"], engine, tuple(rules["latencies"]), worlds)
+
+
+def _fit(place: str, table: dict, wanted: dict) -> None:
+    """Refuses the first value that is not of its key's kind."""
+    for key, value in table.items():
+        kind, fits, example = wanted[key]
+        if not fits(value):
+            raise RecipeError(f"{place}: {key}: expected {kind}, found {value!r}; write {key} = {example}")
 
 
 def _world(path: Path, name: str, entry, work: Path) -> World:
-    if not isinstance(entry, dict) or "bundle" not in entry or set(entry) - _KEYS:
-        found = (sorted(set(entry) - _KEYS) or "no bundle") if isinstance(entry, dict) else entry
+    if not isinstance(entry, dict) or "bundle" not in entry or set(entry) - set(_KEYS):
+        found = (sorted(set(entry) - set(_KEYS)) or "no bundle") if isinstance(entry, dict) else entry
         raise RecipeError(f"{path}: {name}: expected a table with `bundle` and any of {', '.join(sorted(_KEYS))}, found {found}; put that right")
+    _fit(f"{path}: {name}", entry, _KEYS)
 
     def place(named: str) -> Path:
         """In the work folder; or where rivals are kept, if it is only there."""
@@ -124,15 +176,18 @@ def _world(path: Path, name: str, entry, work: Path) -> World:
         warping=place(entry["warping"]) if "warping" in entry else None,
         longer=place(entry["longer"]) if "longer" in entry else None,
         trained=place(entry["trained"]) if "trained" in entry else None,
+        notes=tuple(entry.get("notes", ())),
         adversary={setting: tuple(map(place, places)) for setting, places in entry.get("adversary", {}).items()},
     )
 
 
 def main_rows(plan: Plan, world: World, rendered: str, interval: int, latency: int) -> dict[str, Row]:
     """The systems of one table, all judged on the same frames: those with a keyframe in force."""
+    paired = rendered == world.name and (interval, latency) == OPERATING[0]
 
     def row(key, label, bundle, mode, engine="onnxruntime"):
-        return Row(f"{key}-{interval}-{latency}", label, rendered, bundle, mode, interval, latency, engine)
+        states = paired and engine == "onnxruntime" and key.startswith(("mila", "plain", "warping"))
+        return Row(f"{key}-{interval}-{latency}", label, rendered, bundle, mode, interval, latency, engine, states)
 
     shipped = {"bundle": world.bundle, "engine": plan.engine}
     rows = {"slow": row("slow", "slow network on every frame", mode="slow", **shipped)}
@@ -150,11 +205,13 @@ def main_rows(plan: Plan, world: World, rendered: str, interval: int, latency: i
 
 def latency_rows(plan: Plan, world: World) -> dict[str, list[Row]]:
     """MILA as shipped and copying, at the shorter interval and each latency."""
-    n = OPERATING[0][0]
-    return {
-        mode: [Row(f"{mode}-{n}-{l}", f"{mode}, latency {l}", world.name, world.bundle, mode, n, l, plan.engine) for l in plan.latencies]
-        for mode in ("mila", "copy")
-    }
+    n, paired = OPERATING[0]
+
+    def row(mode: str, latency: int) -> Row:
+        states = mode == "mila" and latency == paired and plan.engine == "onnxruntime"
+        return Row(f"{mode}-{n}-{latency}", f"{mode}, latency {latency}", world.name, world.bundle, mode, n, latency, plan.engine, states)
+
+    return {mode: [row(mode, latency) for latency in plan.latencies] for mode in ("mila", "copy")}
 
 
 def float_rows(plan: Plan, world: World) -> dict[str, Row]:
@@ -165,8 +222,16 @@ def float_rows(plan: Plan, world: World) -> dict[str, Row]:
     for mode in ("slow", "mila"):
         if world.float_bundle is not None:
             rows[f"float-{mode}"] = Row(f"float-{mode}-{n}-{latency}", f"{mode}, float", world.name, world.float_bundle, mode, n, latency)
-        rows[f"check-{mode}"] = Row(f"check-{mode}-{n}-{latency}", f"{mode}, {other}", world.name, world.bundle, mode, n, latency, other)
+        states = mode == "mila" and other == "onnxruntime"
+        rows[f"check-{mode}"] = Row(f"check-{mode}-{n}-{latency}", f"{mode}, {other}", world.name, world.bundle, mode, n, latency, other, states)
     return rows
+
+
+def paired_rows(plan: Plan, world: World) -> tuple[Row, list[Row]]:
+    """MILA as shipped and its rivals, all by onnxruntime on the frames of the first table, with the states of each clip."""
+    rows = main_rows(plan, world, world.name, *OPERATING[0])
+    own = rows["mila"] if plan.engine == "onnxruntime" else float_rows(plan, world)["check-mila"]
+    return own, [row for name, row in rows.items() if name.startswith(("plain", "warping"))]
 
 
 def longer_row(world: World) -> Row | None:

@@ -22,12 +22,13 @@ FORMAT = 1
 
 
 def digest(plan: Plan, row: Row, work: Path) -> str:
-    """Of all that a row's figures depend on, the programs apart; of the clips, the first truth and the camera stand for all."""
+    """Of all that a row's figures depend on: the program too, where it is the judge; of the clips, one frame and the camera stand for all."""
     said = [FORMAT, plan.seeds, plan.frames, row.world, row.mode, row.interval, row.latency, row.engine, row.states]
     said += [] if row.busy is None else [row.busy]
     whole = hashlib.sha256(json.dumps(said).encode())
     clip = scenes.place(row.world, plan.seeds, plan.frames, work) / f"{plan.seeds[0]:07}"
-    for file in (*row.files(), clip / "camera.json", clip / "000000.depth.npy"):
+    judge = [Path(scenes.program())] if row.engine == "milad" else []
+    for file in (*row.files(), *judge, clip / "camera.json", clip / "000000.rgb.png", clip / "000000.depth.npy"):
         whole.update(file.name.encode() + (hashlib.sha256(file.read_bytes()).digest() if file.is_file() else b"none"))
     return whole.hexdigest()
 
