@@ -214,8 +214,9 @@ fn described(file: &Path) -> Option<String> {
         frames: number("frames")?,
         width: number("width")?,
         height: number("height")?,
-        quality: text("quality")?,
-        cuts: json.get("cuts")?.as_bool()?,
+        // Clips of earlier versions say neither.
+        quality: text("quality").unwrap_or("unknown"),
+        cuts: json.get("cuts").and_then(|cuts| cuts.as_bool()).unwrap_or(false),
     };
     Some(described.to_string())
 }

@@ -192,14 +192,16 @@ def test_a_folder_with_labels_of_another_kind_is_refused(folder):
 
 
 def test_a_clip_with_a_hole_is_refused(folder):
+    """By what camera.json says; where it does not tell, names may be any that sort as the frames do."""
     for file in (folder / "b").glob("000001.*"):
         file.unlink()
-    _refused(f"folder:{folder}", "000001.rgb.png after 000000.rgb.png", "found 000002.rgb.png")
-    for clip in ("a", "b"):
-        (folder / clip / "000000.rgb.png").rename(folder / clip / "000000.rgb.was")
-        for label in ("class.png", "depth.npy", "normals.npy", "flow.npy"):
-            (folder / clip / f"000000.{label}").unlink()
-    assert [len(clip) for clip in open_clips(f"folder:{folder}")] == [2, 1], "a clip may begin anywhere"
+    assert [len(clip) for clip in open_clips(f"folder:{folder}")] == [FRAMES, FRAMES - 1]
+    (folder / "b" / "camera.json").write_text(json.dumps(CAMERA | {"frames": FRAMES}))
+    _refused(f"folder:{folder}", "b/camera.json", f"expected as many `frames` as lie beside it, {FRAMES - 1}, found {FRAMES}")
+    (folder / "b" / "camera.json").unlink()
+    for file in (folder / "b").glob("000002.*"):
+        file.rename(file.with_name(file.name.replace("000002", "2")))
+    _refused(f"folder:{folder}", "as many digits in all names", "000000 and", "pad them with zeros")
 
 
 def test_clips_of_milad_scene_are_read(milad, tmp_path):

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 import torch
 
-from milad_recipe import adopt, blocks, checkpoint, config, export, quantise, stage_export, stage_fast, stage_quantise_fast, stage_slow
+from milad_recipe import adopt, blocks, checkpoint, config, export, quantise, stage_export, stage_fast, stage_quantise_fast, stage_quantise_slow, stage_slow
 from milad_recipe.config import RecipeError
 from milad_recipe.results import aims
 from milad_recipe.results.plan import World
@@ -106,6 +106,17 @@ def test_training_goes_on_from_what_was_adopted(prepared):
     chosen, place, _ = prepared
     adopt.adopt(chosen, place / "int8", place, (480, 640))
     assert (stage_slow.folder(place) / "slow-int8.onnx").read_bytes() == (place / "int8" / "slow.onnx").read_bytes()
+    # In the same folder: a fresh optimizer, by the configuration; and it is remembered that networks were adopted.
+    longer = config.load(RECIPE / "smoke.toml", [*ONE, "fast.adversary.weight=0", "slow.training.samples=48", "fast.training.samples=48"])
+    shutil.copytree(place / "slow", place / "same" / "slow")
+    shutil.copytree(place / "fast", place / "same" / "fast")
+    (place / "same" / "data").symlink_to(place / "data")
+    for stage in (stage_slow, stage_quantise_slow):
+        stage.run(longer, place / "same")
+    stage_fast.run(longer, place / "same")
+    for stage, seen in ((stage_slow, 480), (stage_fast, 640)):
+        state = torch.load(stage.folder(place / "same") / "checkpoint.pt", weights_only=True)
+        assert state["samples"] == seen + 32 and state["adopted"] and state["optimizer"]["param_groups"][0]["betas"] == (0.9, 0.99)
     further = config.load(RECIPE / "smoke.toml", [*ONE, f"fast.training.start={place / 'fast' / 'checkpoint.pt'}"])
     (place / "further").mkdir()
     (place / "further" / "data").symlink_to(place / "data")

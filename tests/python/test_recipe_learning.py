@@ -244,3 +244,10 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path):
     while running := [pid for pid in workers if pathlib.Path(f"/proc/{pid}/stat").exists() and " Z " not in pathlib.Path(f"/proc/{pid}/stat").read_text()]:
         assert time.monotonic() < deadline, running
         time.sleep(0.1)
+
+
+def test_the_discriminator_learns_nothing_from_features_that_are_not_finite(game):
+    before = copy.deepcopy(game.discriminator.state_dict())
+    game.loss(_features(1.0), _features(-1.0) * math.nan, 0.5)
+    for name, value in game.discriminator.state_dict().items():
+        assert torch.isfinite(value).all() and ("original" not in name or torch.equal(value, before[name])), name

@@ -49,8 +49,11 @@ def adopt(config: Config, bundle: Path, work: Path, samples: tuple[int, int] = (
     given = slow_file.read_bytes()
     made = export.export(teacher.slow.to(memory_format=torch.contiguous_format), {"image": torch.zeros(1, 3, config.height, config.width)}, "slow")
     for kind, file in (("float", made), ("int8", given if b"DequantizeLinear" in given else None)):
-        if file is not None:
-            checkpoint.write(stage_slow.folder(work) / f"slow-{kind}.onnx", lambda partial, file=file: partial.write_bytes(file))
+        path = stage_slow.folder(work) / f"slow-{kind}.onnx"
+        if file is None:
+            path.unlink(missing_ok=True)
+        else:
+            checkpoint.write(path, lambda partial, file=file: partial.write_bytes(file))
     # The slow network's last: with it, stage slow counts as done.
     of = checkpoint.fingerprint({"average": slow[0].state_dict()})
     checkpoint.sign(stage_slow.folder(work), slow=of)
@@ -62,9 +65,8 @@ def adopt(config: Config, bundle: Path, work: Path, samples: tuple[int, int] = (
 def _save(work: Path, config: Config, name: str, stage, network: nn.Module, samples: int, **facts: str) -> None:
     training = getattr(config, name).training
     step = -(-training.samples // training.batch)  # all of the schedule lies behind
-    optimizer = torch.optim.AdamW(network.parameters(), training.rate)
     state = {"stage": name, "step": step, "samples": samples, "before": samples - step * training.batch, "elapsed": 0.0, "done": True, "adopted": True, **facts}
-    state |= {"network": network.state_dict(), "average": network.state_dict(), "optimizer": optimizer.state_dict()}
+    state |= {"network": network.state_dict(), "average": network.state_dict()}  # no optimizer: who trains on starts with a fresh one
     checkpoint.save(stage.folder(work) / "checkpoint.pt", config.digest(*stage.PARTS), state)
     Log(stage.folder(work) / "log.jsonl").write(adopted=True, samples=samples)
 

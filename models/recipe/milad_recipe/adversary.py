@@ -53,7 +53,8 @@ class Game:
             self.optimizer.zero_grad(set_to_none=True)
             found.backward()
             self.team.average(list(self.discriminator.parameters()), torch.zeros(1))
-            self.optimizer.step()
+            if all(torch.isfinite(p.grad).all() for p in self.discriminator.parameters()):
+                self.optimizer.step()
             self.discriminator.requires_grad_(False)
             loss = -self.discriminator(fast).mean()
             self.discriminator.requires_grad_(True)

@@ -201,7 +201,7 @@ class Adversary:
     channels: int = 64
     spectral: bool = True
     """Spectral normalisation."""
-    start: float = 0.3
+    start: float = field(default=0.3, metadata=LATER)
     """Share of the schedule after which it begins."""
 
 
@@ -260,7 +260,6 @@ _NOT_IN_DIGEST = {
     "Data": {"train", "tune", "at_least"},
 }
 """Fields by dataclass. The adversary's `start`, a share of the schedule, is no such thing."""
-
 
 
 def load(path: Path, changes: list[str] = ()) -> Config:

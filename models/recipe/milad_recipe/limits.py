@@ -44,6 +44,8 @@ class Text:
         return self.words
 
 
+KEYFRAMES = 8
+"""That are in force at once, at most."""
 TUNING, REPORTING = 1_000_000, 2_000_000
 """First seeds of clips for tuning, and of those for reporting alone."""
 WORLDS = tuple(world for world in CLASSES if not world.endswith("-shifted"))
@@ -78,7 +80,7 @@ LIMITS = {
     "Slow": {"transport": _SHARE},
     "FastSizes": {
         "propagation": OneOf(("ila", "flow", "concatenate", "none")), "attention": OneOf(("shared", "task")), "channels": _SQUEEZED,
-        "blocks": _BLOCKS, "query": _CHANNELS, "hidden": _CHANNELS, "radius": Within(0, 64), "keyframes": Within(1, 10),
+        "blocks": _BLOCKS, "query": _CHANNELS, "hidden": _CHANNELS, "radius": Within(0, 64), "keyframes": Within(1, KEYFRAMES),
         "keys": OneOf(("fast", "slow")),
     },
     "FastLosses": {"feature": _WEIGHT, "key_dropout": _SHARE, "segmentation": _WEIGHT, "depth": _WEIGHT, "normals": _WEIGHT},
@@ -104,6 +106,10 @@ RULES = (
     (
         "data.tune", f"[first, end] with {TUNING} ≤ first < end ≤ {REPORTING}", "earlier seeds are for training, later ones for reports",
         lambda c: not TUNING <= c.data.tune[0] < c.data.tune[1] <= REPORTING and list(c.data.tune),
+    ),
+    (
+        "training.cut", "false where training.start names no checkpoint", "name one, or leave it out",
+        lambda c: any(part.training.cut and not part.training.start for part in (c.slow, c.fast)) and "true",
     ),
     ("data.near", "less than data.far", "lower it", lambda c: c.data.near >= c.data.far and f"{c.data.near} and {c.data.far}"),
     (

@@ -37,7 +37,8 @@ class Loop:
             [{"params": group} for group, _ in groups], training.rate, betas=(0.9, 0.99), weight_decay=training.weight_decay, fused=True
         )
         self.companions = companions or {}
-        self.facts = self.said = facts or {}
+        self.facts = facts or {}
+        self.said = dict(self.facts)
         self.averaged = copy.deepcopy(network).requires_grad_(False)
         self.step, self.samples, self.elapsed, self.asked, self.stopping, self.bad = 0, 0, 0.0, False, False, 0
         self.log = Log(folder / "log.jsonl")
@@ -63,12 +64,13 @@ class Loop:
         if state is not None:
             self.network.load_state_dict(state["network"])
             self.averaged.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            if "optimizer" in state:  # what was adopted has none
+                self.optimizer.load_state_dict(state["optimizer"])
             for name, companion in self.companions.items():
                 companion.load_state_dict(state[name])
             self.step, self.elapsed, self.before = state["step"], state["elapsed"], state.get("before", 0)
             self.samples = state["samples"] - self.before
-            self.said = {name: state.get(name) for name in self.facts}
+            self.said = {name: state[name] for name in ("adopted", *self.facts) if name in state}
         elif self.training.start:
             self._start(Path(self.training.start))
 
@@ -127,7 +129,7 @@ class Loop:
                 extra = self.team.average(self.parameters, torch.cat([numbers, torch.tensor([float(self.asked), self.share])]))
                 norm = nn.utils.clip_grad_norm_(self.parameters, self.training.clip)
                 self._learn(math.isfinite(float(norm)))
-                self.said = self.facts
+                self.said |= self.facts
                 self.step += 1
                 self.samples += self.items * self.team.size
                 # Everyone must agree on when to end: on what anyone was told, and on the mean of the clocks.
@@ -135,7 +137,8 @@ class Loop:
                 self.elapsed += time.monotonic() - started
                 self.agreed = max(float(extra[-1]), self.samples / self.training.samples)
                 now = float(total.detach())
-                smooth = now if smooth is None else smooth + 0.05 * (now - smooth)
+                if math.isfinite(now):
+                    smooth = now if smooth is None else smooth + 0.05 * (now - smooth)
                 if self.team.rank == 0:
                     self._report(bar, found, extra, rate, smooth)
                     if self.step % self.training.validate_every == 0:
@@ -150,8 +153,8 @@ class Loop:
                 bar.show(self.agreed, "stopped, saved" if self.stopping else "done", last=True)
         finally:
             signal.signal(signal.SIGTERM, previous)
-        if self.stopping:
-            raise SystemExit(STOPPED if self.team.size == 1 else 0)
+        if self.stopping or self.asked and self.team.size == 1:  # also when told so while the last figures were taken
+            raise SystemExit(STOPPED)
 
     def _learn(self, finite: bool) -> None:
         """A step along the gradients. Where they are not finite nothing is learned, and what batch normalisation saw of that batch is forgotten."""
@@ -184,7 +187,7 @@ class Loop:
 
     def _report(self, bar, found, extra, rate, smooth) -> None:
         speed = self.samples / max(self.elapsed, 1e-9)
-        bar.show(self.agreed, f"step {self.step}, loss {smooth:.4f}, {speed:.0f} samples/s")
+        bar.show(self.agreed, f"step {self.step}, loss {math.nan if smooth is None else smooth:.4f}, {speed:.0f} samples/s")
         if self.step % LOG_STEPS == 0:
             numbers = {name: round(float(value), 5) for name, value in zip(found, extra)}
             self.log.write(step=self.step, samples=self.seen, elapsed=round(self.elapsed, 1), rate=rate, losses=numbers)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from . import macs
 from .config import RecipeError
 from .datasets.clip import words
+from .limits import KEYFRAMES
 
 Arrays = dict[str, NDArray]
 MODES = ("mila", "slow", "fast", "copy")
@@ -226,7 +227,7 @@ def answers(networks: Networks, images: Iterable[NDArray], mode: str, interval: 
             coming.append((number, _tasks(slow), memory))
         while coming and coming[0][0] + latency <= number:
             key, result, memory = coming.pop(0)
-            in_force = [(key, memory), *in_force][:8]
+            in_force = [(key, memory), *in_force][:KEYFRAMES]
         age = number - in_force[0][0] if in_force else None
         if mode == "copy" or (mode == "mila" and age == 0):
             yield Answer(number, result, age, is_keyframe)

@@ -19,6 +19,8 @@ def run(config: Config, work: Path) -> None:
     clips = {"world": config.world, "seeds": list(seeds), "frames": config.data.frames}
     if config.data.tune_from:
         clips = {"clips": [PackedClip(clip.folder) for clip in stage_data.opened(config, work, seeds).values()]}
+    longest = max(map(len, clips["clips"])) if "clips" in clips else config.data.frames
+    ways = [way for way in ways if way.get("latency", 0) < longest]  # nothing of the others would be judged
     bar, found = Bar("evaluate"), {}
     for number, folder in enumerate(KINDS):
         if not (work / folder).is_dir():

@@ -70,8 +70,8 @@ def _seen(config: Config, work: Path) -> str:
     said = []
     for name, stage, words in (("slow", stage_slow, "pictures for the slow network"), ("fast", stage_fast, "frames for the fast one")):
         state = checkpoint.need(stage.folder(work) / "checkpoint.pt", config.digest(*stage.PARTS), name)
-        seen, before = state["samples"], 0 if state.get("adopted") else max(state["before"], 0)
-        said.append(f"{seen - before:,} {words}" + (f", on weights that had seen {before:,} before" if before > 0 else ""))
+        seen, before = state["samples"], 0 if state.get("adopted") else max(state.get("before", 0), 0)
+        said.append((f"{seen - before:,}" if seen > before else "an unknown number of") + f" {words}" + (f", on weights that had seen {before:,} before" if before > 0 else ""))
         known = not (state.get("adopted") or config.data.train_from)
         said[-1] += f", drawn from seeds {config.data.train[0]} to {config.data.train[1] - 1}" if known else ""
     return "; ".join(said)

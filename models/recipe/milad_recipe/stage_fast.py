@@ -36,7 +36,9 @@ def trained(config: Config, work: Path) -> FastNetwork:
     path = folder(work) / "checkpoint.pt"
     state = checkpoint.need(path, config.digest(*PARTS), "fast")
     if state.get("slow") != stage_slow.weights(config, work):
-        raise RecipeError(f"{path}: expected a network that learned from the slow one in {stage_slow.folder(work)}, found one that learned from another; remove it and run --stage fast again")
+        other = "one that learned from another" if "slow" in state else "one that does not say from which it learned"
+        advice = "move it away and run --stage fast again (fast.training.start takes its weights)"
+        raise RecipeError(f"{path}: expected a network that learned from the slow one in {stage_slow.folder(work)}, found {other}; {advice}")
     made = network(config)
     made.load_state_dict(state["average"])
     return made.eval().requires_grad_(False)

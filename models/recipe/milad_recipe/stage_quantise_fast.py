@@ -56,7 +56,9 @@ def run(config: Config, work: Path) -> None:
     bar = Bar("quantise-fast")
     network = fold(stage_fast.trained(config, work))
     folder = stage_fast.folder(work)
-    if own_slow(config):
+    if not own_slow(config):
+        checkpoint.signed(stage_slow.folder(work), "quantise-slow", slow=stage_slow.weights(config, work))
+    else:
         stage_quantise_slow.write(config, work, SlowWithMemory(fold(stage_slow.trained(config, work)), network), folder)
     image = {"image": torch.zeros(1, 3, config.height, config.width)}
     files = {"fast-float": export.export(network, image | network.memory_inputs(), "fast")}

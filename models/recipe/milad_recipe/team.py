@@ -119,9 +119,10 @@ def run(function: Callable, arguments: tuple, workers: int) -> None:
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
-    if any(process.exitcode for process in processes) and not stopping:
+    codes = {process.exitcode for process in processes}
+    if codes - {0, STOPPED, *([-signal.SIGTERM] if stopping else [])}:  # one that was told so before it could listen
         raise RecipeError("expected every worker to finish, found one that failed (its message is above); run the same command again to go on")
-    if stopping:
+    if stopping or STOPPED in codes:
         raise SystemExit(STOPPED)
 
 
@@ -130,7 +131,7 @@ def _wait(processes) -> None:
     while any(process.is_alive() for process in processes):
         for process in processes:
             process.join(0.2)
-        if any(process.exitcode for process in processes):
+        if any(process.exitcode not in (None, 0, STOPPED) for process in processes):
             for process in processes:
                 process.kill()
 

@@ -30,10 +30,8 @@ class FolderClip(Clip):
             raise LayoutError(f"{folder}: expected a picture {strays[0]}.rgb.png beside the labels of frame {strays[0]}, found none; {HINT}")
         if not self.pictures:
             raise LayoutError(f"{folder}: expected pictures named 000000.rgb.png, found none; {HINT}")
-        for before, stem in zip(self.stems, self.stems[1:]):
-            if before.isdecimal() and stem.isdecimal() and int(stem) != int(before) + 1:
-                wanted = f"{int(before) + 1:0{len(before)}}.rgb.png"
-                raise LayoutError(f"{folder}: expected {wanted} after {before}.rgb.png, found {stem}.rgb.png; number frames without a gap")
+        if all(map(str.isdecimal, self.stems)) and len(set(map(len, self.stems))) > 1:
+            raise LayoutError(f"{folder}: expected numbers of as many digits in all names, found {self.stems[0]} and {max(self.stems, key=len)}; pad them with zeros")
         self.size = picture_size(self.pictures[0], HINT)
         self.intrinsics, self.classes = camera(folder, len(self.pictures))
 

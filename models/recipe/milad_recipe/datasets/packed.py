@@ -72,7 +72,7 @@ def camera(folder: Path, frames: int) -> tuple[tuple[float, float, float, float]
         told = content.get("frames", frames)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LayoutError(f"{file}: expected JSON with `intrinsics` [fx, fy, cx, cy], found {error!r}; write it anew or remove it") from error
-    if told != frames:
+    if type(told) is int and told != frames:
         raise LayoutError(f"{file}: expected as many `frames` as lie beside it, {frames}, found {told!r}; bring those that are missing back")
     if len(classes) > UNLABELLED:
         raise LayoutError(f"{file}: expected at most {UNLABELLED} `classes`, found {len(classes)}; name those that the labels have")

@@ -1,6 +1,7 @@
 """`results`: measures what is missing, then writes RESULTS.md, its plots and strips. Interrupted, it goes on where it was."""
 
 import os
+import tomllib
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +53,10 @@ def need(plan: Plan, cards: bool) -> None:
                 raise RecipeError(
                     f"{world.bundle}: expected the bundle that {world.name} ships, found no {name}; call this where the plan's paths begin, or export it there"
                 )
+        described = tomllib.loads((world.bundle / "bundle.toml").read_text(encoding="utf-8"))["input"]
+        size = (described["height"], described["width"])
+        if size != scenes.SIZE:
+            raise RecipeError(f"{world.bundle}: expected networks that take {scenes.SIZE[1]}×{scenes.SIZE[0]} pixels, found {size[1]}×{size[0]}; judge others by `evaluate`")
 
 
 def measure(plan: Plan, work: Path, jobs: int) -> None:
@@ -89,9 +94,8 @@ def pictures(plan: Plan, work: Path, out: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for world in plan.worlds:
         plots.draw(plan, world, lambda row: rows.kept(plan, row, work), folder)
-        if (world.bundle / "fast.onnx").is_file():
-            first = scenes.rendered(world.name, plan.seeds, plan.frames, work)[0]
-            strips.strip(world.bundle, first, folder / f"{world.name}-strip.png")
+        first = scenes.rendered(world.name, plan.seeds, plan.frames, work)[0]
+        strips.strip(world.bundle, first, folder / f"{world.name}-strip.png")
 
 
 def write(plan: Plan, work: Path, out: Path, keep: bool = False) -> None:

@@ -241,7 +241,9 @@ def _adversary(world: World, find: Find, states: Callable) -> list[str]:
 
 
 def _differences(found: dict, a: NDArray, b: NDArray) -> list[str]:
-    """Cells of b − a; `a` and `b` are sums of each clip, `found` tells how many classes there are."""
+    """Cells of b − a; `a` and `b` are sums of each clip, `found` tells how many classes there are. One clip, or a task less, has no such differences."""
+    if len(a) < 2 or not KINDS.keys() <= found["tasks"].keys():
+        return [DASH] * 3
     differences = bootstrap.paired(Quality(KINDS, len(found["classes"]["segmentation"])), a, b)
     return [_difference(differences[task], digits) for task, digits in (("segmentation", 2), ("depth", 4), ("normals", 2))]
 
