@@ -394,7 +394,7 @@ def test_networks_of_other_weights_are_not_exported(smoke):
             stage.run(longer, work)
     stage_quantise_slow.run(longer, work)
     stage_fast.run(longer, work)  # its schedule is at its end: nothing new is learned
-    with pytest.raises(RecipeError, match="expected a network that learned from the slow one .* remove it and run --stage fast"):
+    with pytest.raises(RecipeError, match="expected a network that learned from the slow one .* move it away and run --stage fast"):
         stage_quantise_fast.run(longer, work)
     with pytest.raises(RecipeError, match="made of other weights; run --stage quantise-fast"):
         stage_export.run(longer, work)
