@@ -70,10 +70,13 @@ def _seen(config: Config, work: Path) -> str:
     said = []
     for name, stage, words in (("slow", stage_slow, "pictures for the slow network"), ("fast", stage_fast, "frames for the fast one")):
         state = checkpoint.need(stage.folder(work) / "checkpoint.pt", config.digest(*stage.PARTS), name)
-        seen, before = state["samples"], 0 if state.get("adopted") else max(state.get("before", 0), 0)
-        said.append((f"{seen - before:,}" if seen > before else "an unknown number of") + f" {words}" + (f", on weights that had seen {before:,} before" if before > 0 else ""))
-        known = not (state.get("adopted") or config.data.train_from)
-        said[-1] += f", drawn from seeds {config.data.train[0]} to {config.data.train[1] - 1}" if known else ""
+        adopted = state.get("adopted", False)
+        before = 0 if adopted else max(state.get("before", 0), 0)
+        own = state["samples"] - before
+        text = f"{own:,} {words}" if own > 0 else f"an unknown number of {words}"
+        text += f", on weights that had seen {before:,} before" if before else ""
+        text += "" if adopted or config.data.train_from else f", drawn from seeds {config.data.train[0]} to {config.data.train[1] - 1}"
+        said.append(text)
     return "; ".join(said)
 
 
@@ -94,7 +97,7 @@ def run(config: Config, work: Path) -> None:
         for network, path in bundles[name].items():
             if not path.is_file():
                 raise RecipeError(f"{path}: expected the {kind} {network} network, found no such file; run --stage quantise-{network} first")
-    slow, fast = stage_slow.weights(config, work), stage_fast.weights(config, work)
+    slow, fast = stage_slow.fingerprint(config, work), stage_fast.fingerprint(config, work)
     if not own_slow(config):
         checkpoint.signed(stage_slow.folder(work), "quantise-slow", slow=slow)
     checkpoint.signed(stage_fast.folder(work), "quantise-fast", slow=slow, fast=fast)

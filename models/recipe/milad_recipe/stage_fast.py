@@ -35,7 +35,7 @@ def trained(config: Config, work: Path) -> FastNetwork:
     """With the averaged weights of the stage, ready for use."""
     path = folder(work) / "checkpoint.pt"
     state = checkpoint.need(path, config.digest(*PARTS), "fast")
-    if state.get("slow") != stage_slow.weights(config, work):
+    if state.get("slow") != stage_slow.fingerprint(config, work):
         other = "one that learned from another" if "slow" in state else "one that does not say from which it learned"
         advice = "move it away and run --stage fast again (fast.training.start takes its weights)"
         raise RecipeError(f"{path}: expected a network that learned from the slow one in {stage_slow.folder(work)}, found {other}; {advice}")
@@ -66,14 +66,14 @@ class Teacher:
         return torch.from_numpy(np.concatenate(arrays)).to(images.device)
 
 
-def weights(config: Config, work: Path) -> str:
+def fingerprint(config: Config, work: Path) -> str:
     """Fingerprint of what the stage left."""
     return checkpoint.fingerprint(checkpoint.need(folder(work) / "checkpoint.pt", config.digest(*PARTS), "fast"))
 
 
 def run(config: Config, work: Path) -> None:
     """Trains, or goes on training."""
-    slow = stage_slow.weights(config, work)
+    slow = stage_slow.fingerprint(config, work)
     if config.fast.values == "int8":
         checkpoint.signed(stage_slow.folder(work), "quantise-slow", slow=slow)
     checkpoint.load(folder(work) / "checkpoint.pt", config.digest(*PARTS), "fast")
@@ -104,7 +104,7 @@ def _train(crew: team.Team, config: Config, work: Path) -> None:
         game = Game(settings.sizes.query if settings.adversary.on == "projected" else config.slow.sizes.feature, settings.adversary, crew, where)
     companions = game.companions() if game else None
     factors = [(parameters, rates.get(part, 1.0)) for part, parameters in groups.items() if parameters]
-    loop = Loop("fast", folder(work), config.digest(*PARTS), settings.training, untrained, crew, factors, companions, settings.ages.frames_per_keyframe, {"slow": stage_slow.weights(config, work)})
+    loop = Loop("fast", folder(work), config.digest(*PARTS), settings.training, untrained, crew, factors, companions, settings.ages.frames_per_keyframe, {"slow": stage_slow.fingerprint(config, work)})
     for held in (loop.network, loop.averaged):  # also after an interruption: the slow network may have learned more since
         for part, rate in rates.items():
             if not rate:

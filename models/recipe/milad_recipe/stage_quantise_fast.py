@@ -57,7 +57,7 @@ def run(config: Config, work: Path) -> None:
     network = fold(stage_fast.trained(config, work))
     folder = stage_fast.folder(work)
     if not own_slow(config):
-        checkpoint.signed(stage_slow.folder(work), "quantise-slow", slow=stage_slow.weights(config, work))
+        checkpoint.signed(stage_slow.folder(work), "quantise-slow", slow=stage_slow.fingerprint(config, work))
     else:
         stage_quantise_slow.write(config, work, SlowWithMemory(fold(stage_slow.trained(config, work)), network), folder)
     image = {"image": torch.zeros(1, 3, config.height, config.width)}
@@ -68,7 +68,7 @@ def run(config: Config, work: Path) -> None:
     files["fast-int8"] = quantise.quantise(files["fast-float"], drawn, "fast", float_parts(network), outputs, float_inputs(network))
     for name, data in files.items():
         checkpoint.write(folder / f"{name}.onnx", lambda partial, data=data: partial.write_bytes(data))
-    checkpoint.sign(folder, slow=stage_slow.weights(config, work), fast=stage_fast.weights(config, work))
+    checkpoint.sign(folder, slow=stage_slow.fingerprint(config, work), fast=stage_fast.fingerprint(config, work))
     bar.show(1.0, ", ".join(f"{name} {len(data) / 1e6:.2f} MB" for name, data in files.items()), last=True)
 
 

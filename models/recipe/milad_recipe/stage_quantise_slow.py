@@ -18,7 +18,7 @@ from .validation import Scores, judged as frames_of
 def run(config: Config, work: Path) -> None:
     """Writes slow-float.onnx, slow-int8.onnx, quantised.json and weights.json."""
     write(config, work, fold(stage_slow.trained(config, work)), stage_slow.folder(work))
-    checkpoint.sign(stage_slow.folder(work), slow=stage_slow.weights(config, work))
+    checkpoint.sign(stage_slow.folder(work), slow=stage_slow.fingerprint(config, work))
 
 
 def write(config: Config, work: Path, network: torch.nn.Module, folder: Path) -> None:

@@ -35,7 +35,7 @@ def trained(config: Config, work: Path) -> SlowNetwork:
     return made.eval().requires_grad_(False)
 
 
-def weights(config: Config, work: Path) -> str:
+def fingerprint(config: Config, work: Path) -> str:
     """Fingerprint of what the stage left."""
     return checkpoint.fingerprint(checkpoint.need(folder(work) / "checkpoint.pt", config.digest(*PARTS), "slow"))
 

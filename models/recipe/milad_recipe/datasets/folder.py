@@ -2,7 +2,7 @@
 `000012.normals.npy`, `000012.flow.npy`, `camera.json`. The folder is one clip, or holds a folder a clip.
 
 Every frame has a picture; a frame without any of the others is one without truth, so a clip may be labelled at some frames only.
-Frames that are numbered are so without a gap.
+There are as many as camera.json says, if it does.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,6 @@
 """`results`: measures what is missing, then writes RESULTS.md, its plots and strips. Interrupted, it goes on where it was."""
 
 import os
-import tomllib
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
@@ -47,14 +46,16 @@ def run(arguments) -> int:
 
 def need(plan: Plan, cards: bool) -> None:
     """Refuses what must be there before anything is measured or written: the shipped bundles, and their cards where they are to be changed."""
+    from ..sequence import described  # late: onnxruntime takes its time
+
     for world in plan.worlds:
         for name in ("bundle.toml", "slow.onnx", "fast.onnx", *(["CARD.md"] if cards else [])):
             if not (world.bundle / name).is_file():
                 raise RecipeError(
                     f"{world.bundle}: expected the bundle that {world.name} ships, found no {name}; call this where the plan's paths begin, or export it there"
                 )
-        described = tomllib.loads((world.bundle / "bundle.toml").read_text(encoding="utf-8"))["input"]
-        size = (described["height"], described["width"])
+        taken = described(world.bundle / "bundle.toml")["input"]
+        size = (taken["height"], taken["width"])
         if size != scenes.SIZE:
             raise RecipeError(f"{world.bundle}: expected networks that take {scenes.SIZE[1]}×{scenes.SIZE[0]} pixels, found {size[1]}×{size[0]}; judge others by `evaluate`")
 

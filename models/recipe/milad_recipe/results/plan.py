@@ -104,11 +104,14 @@ class Row:
     interval: int
     latency: int
     engine: str = "onnxruntime"
-    states: bool = False
-    """Whether each clip's sums are kept, for the bootstrap."""
     described_by: Path | None = None
     busy: int | None = None
     """Frames that a network on every frame takes, where it is not the slow one."""
+
+    @property
+    def states(self) -> bool:
+        """Whether each clip's sums are kept, for the bootstrap: of what onnxruntime judges at the first operating point."""
+        return self.engine == "onnxruntime" and (self.interval, self.latency) == OPERATING[0]
 
     def files(self) -> list[Path]:
         """What must be there, and what the figures depend on."""
@@ -183,11 +186,9 @@ def _world(path: Path, name: str, entry, work: Path) -> World:
 
 def main_rows(plan: Plan, world: World, rendered: str, interval: int, latency: int) -> dict[str, Row]:
     """The systems of one table, all judged on the same frames: those with a keyframe in force."""
-    paired = rendered == world.name and (interval, latency) == OPERATING[0]
 
     def row(key, label, bundle, mode, engine="onnxruntime"):
-        states = paired and engine == "onnxruntime" and key.startswith(("mila", "plain", "warping"))
-        return Row(f"{key}-{interval}-{latency}", label, rendered, bundle, mode, interval, latency, engine, states)
+        return Row(f"{key}-{interval}-{latency}", label, rendered, bundle, mode, interval, latency, engine)
 
     shipped = {"bundle": world.bundle, "engine": plan.engine}
     rows = {"slow": row("slow", "slow network on every frame", mode="slow", **shipped)}
@@ -205,13 +206,11 @@ def main_rows(plan: Plan, world: World, rendered: str, interval: int, latency: i
 
 def latency_rows(plan: Plan, world: World) -> dict[str, list[Row]]:
     """MILA as shipped and copying, at the shorter interval and each latency."""
-    n, paired = OPERATING[0]
-
-    def row(mode: str, latency: int) -> Row:
-        states = mode == "mila" and latency == paired and plan.engine == "onnxruntime"
-        return Row(f"{mode}-{n}-{latency}", f"{mode}, latency {latency}", world.name, world.bundle, mode, n, latency, plan.engine, states)
-
-    return {mode: [row(mode, latency) for latency in plan.latencies] for mode in ("mila", "copy")}
+    n = OPERATING[0][0]
+    return {
+        mode: [Row(f"{mode}-{n}-{l}", f"{mode}, latency {l}", world.name, world.bundle, mode, n, l, plan.engine) for l in plan.latencies]
+        for mode in ("mila", "copy")
+    }
 
 
 def float_rows(plan: Plan, world: World) -> dict[str, Row]:
@@ -222,8 +221,7 @@ def float_rows(plan: Plan, world: World) -> dict[str, Row]:
     for mode in ("slow", "mila"):
         if world.float_bundle is not None:
             rows[f"float-{mode}"] = Row(f"float-{mode}-{n}-{latency}", f"{mode}, float", world.name, world.float_bundle, mode, n, latency)
-        states = mode == "mila" and other == "onnxruntime"
-        rows[f"check-{mode}"] = Row(f"check-{mode}-{n}-{latency}", f"{mode}, {other}", world.name, world.bundle, mode, n, latency, other, states)
+        rows[f"check-{mode}"] = Row(f"check-{mode}-{n}-{latency}", f"{mode}, {other}", world.name, world.bundle, mode, n, latency, other)
     return rows
 
 
@@ -246,7 +244,7 @@ def adversary_rows(world: World) -> dict[str, list[Row]]:
     n, latency = OPERATING[0]
     return {
         setting: [
-            Row(f"adversary-{i}-{seed}", f"{setting}, seed {seed + 1}", world.name, place, "mila", n, latency, states=True)
+            Row(f"adversary-{i}-{seed}", f"{setting}, seed {seed + 1}", world.name, place, "mila", n, latency)
             for seed, place in enumerate(places)
         ]
         for i, (setting, places) in enumerate(world.adversary.items())

@@ -18,13 +18,13 @@ from ..evaluate import evaluate
 from . import engine
 from .plan import Plan, Row
 
-FORMAT = 1
+FORMAT = 2
 """Of the kept files: another number measures everything anew."""
 
 
 def digest(plan: Plan, row: Row, work: Path) -> str:
     """Of all that a row's figures depend on: the program too, where it is the judge; of the clips, one frame and the camera stand for all."""
-    said = [FORMAT, plan.seeds, plan.frames, row.world, row.mode, row.interval, row.latency, row.engine, row.states]
+    said = [FORMAT, plan.seeds, plan.frames, row.world, row.mode, row.interval, row.latency, row.engine]
     said += [] if row.busy is None else [row.busy]
     whole = hashlib.sha256(json.dumps(said).encode())
     clip = scenes.place(row.world, plan.seeds, plan.frames, work) / f"{plan.seeds[0]:07}"
